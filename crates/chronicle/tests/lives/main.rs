@@ -1,0 +1,6 @@
+//! Lives read from recorded journals, and from those of simulated pods: what is said of them and how they are drawn.
+
+mod charts;
+mod judged;
+mod measures;
+mod whys;

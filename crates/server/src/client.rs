@@ -1,0 +1,296 @@
+//! The node's side of the API, in the same process: pods to run, and what became of them.
+//!
+//! Only in Kubernetes' terms; what else the API and the node need of each other is in [`backend`](crate::backend).
+
+use std::collections::{BTreeSet, VecDeque};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod, PodStatus, Secret};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::kinds::stored;
+use crate::object::micro_time_text;
+use crate::registry::{Changes, DeleteOptions, ListOptions, NoticeKind, Patch, PatchFormat, Registry, WriteOptions, now};
+use crate::selector::Selector;
+use crate::status::{ApiError, ApiResult};
+use crate::store::Watch;
+use crate::strategy::Part;
+
+/// The name under which the node writes.
+const MANAGER: &str = "kubelet";
+
+/// The node's side of the API.
+#[derive(Clone, Debug)]
+pub struct NodeClient {
+    registry: Registry,
+}
+
+/// Something about a pod of the node.
+#[derive(Clone, Debug)]
+pub enum PodChange {
+    /// It is there, or is there differently. A deletion timestamp in it asks for its end.
+    Present(Box<Pod>),
+    /// It is gone from the API: nothing is to be left of it.
+    Gone(Box<Pod>),
+    /// All pods that were there when the watch began have been told: their UIDs. Others that the node knows are gone.
+    Synced(BTreeSet<String>),
+}
+
+/// The pods of the node, and every change of them.
+#[derive(Debug)]
+pub struct PodChanges {
+    registry: Registry,
+    changes: Option<Changes>,
+    ready: VecDeque<PodChange>,
+}
+
+/// What pods refer to.
+const REFERRED: [&str; 2] = ["configmaps", "secrets"];
+
+/// The changes of what pods refer to.
+#[derive(Debug)]
+pub struct ObjectChanges {
+    registry: Registry,
+    watches: [Watch; 2],
+}
+
+impl ObjectChanges {
+    /// Waits until at least one of the objects has changed. May be dropped and called again: nothing is lost.
+    pub async fn next(&mut self) {
+        let [first, second] = &mut self.watches;
+        let kept = tokio::select! {
+            events = first.next() => events.is_ok(),
+            events = second.next() => events.is_ok(),
+        };
+        if !kept {
+            // So much has changed that not all of it is kept, which is all that has to be known.
+            let store = self.registry.store();
+            let since = store.revision();
+            self.watches = REFERRED.map(|resource| store.watch(resource, since));
+        }
+    }
+}
+
+/// An event about a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodEvent {
+    /// `Normal` or `Warning`.
+    pub kind: &'static str,
+    /// The machine-readable reason.
+    pub reason: String,
+    /// What happened.
+    pub message: String,
+    /// The container, as `spec.containers{name}`; may be empty.
+    pub field_path: String,
+}
+
+impl NodeClient {
+    /// The node's side of a registry.
+    pub fn new(registry: Registry) -> Self {
+        Self { registry }
+    }
+
+    /// The pods of this node from the start.
+    pub fn pods(&self) -> PodChanges {
+        PodChanges { registry: self.registry.clone(), changes: None, ready: VecDeque::new() }
+    }
+
+    /// A pod.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn pod(&self, namespace: &str, name: &str) -> ApiResult<Pod> {
+        typed(self.registry.get(stored("pods"), namespace, name)?)
+    }
+
+    /// The handler of a RuntimeClass, if there is such a class.
+    pub fn runtime_handler(&self, class: &str) -> Option<String> {
+        let class = self.registry.get(stored("runtimeclasses"), "", class).ok()?;
+        class["handler"].as_str().map(ToOwned::to_owned)
+    }
+
+    /// Sets the status of a pod that must have this UID.
+    ///
+    /// # Errors
+    /// The pod is gone, or another one has its name.
+    pub async fn set_status(&self, namespace: &str, name: &str, uid: &str, status: &PodStatus) -> ApiResult<Pod> {
+        let kind = stored("pods");
+        let mut status = serde_json::to_value(status).map_err(ApiError::internal)?;
+        // What the API has set stays.
+        let current = self.registry.get(kind, namespace, name)?;
+        if status.get("qosClass").is_none()
+            && let Some(class) = current["status"].get("qosClass")
+        {
+            status["qosClass"] = class.clone();
+        }
+        let patch = json!([
+            { "op": "test", "path": "/metadata/uid", "value": uid },
+            { "op": "add", "path": "/status", "value": status },
+        ]);
+        let patch = Patch { format: PatchFormat::Json, value: patch, duplicates: Vec::new() };
+        let patched = self.registry.patch(kind, Part::Status, namespace, name, &patch, &WriteOptions::of(MANAGER)).await?;
+        typed(patched.object)
+    }
+
+    /// Removes a pod whose end is complete. k8s: 1.b.16
+    ///
+    /// # Errors
+    /// Another pod has its name. That it is gone already is no error.
+    pub async fn remove_pod(&self, namespace: &str, name: &str, uid: &str) -> ApiResult<()> {
+        let options = DeleteOptions { grace_period_seconds: Some(0), uid: Some(uid.to_owned()), ..DeleteOptions::default() };
+        match self.registry.delete(stored("pods"), namespace, name, &options).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records an event about a pod.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub async fn record(&self, namespace: &str, name: &str, uid: &str, event: &PodEvent) -> ApiResult<()> {
+        let time = now();
+        let (seconds, node) = (crate::object::time_text(time), self.registry.node());
+        // The name is that of the reference: the pod's and the time in hexadecimal.
+        let nanoseconds = time.as_nanosecond();
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": { "name": format!("{name}.{nanoseconds:x}"), "namespace": namespace },
+            "involvedObject": {
+                "apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name, "uid": uid, "fieldPath": event.field_path,
+            },
+            "type": event.kind,
+            "reason": event.reason,
+            "message": event.message,
+            "source": { "component": MANAGER, "host": node },
+            "reportingComponent": MANAGER,
+            "reportingInstance": node,
+            "firstTimestamp": seconds,
+            "lastTimestamp": seconds,
+            "count": 1,
+        });
+        self.registry.create(stored("events"), namespace, object, &WriteOptions::of(MANAGER)).await.map(drop)
+    }
+
+    /// Stores an event, whether it is there already or not.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub async fn store_event(&self, event: &Event) -> ApiResult<()> {
+        let mut object = serde_json::to_value(event).map_err(ApiError::internal)?;
+        let (namespace, name) =
+            (event.metadata.namespace.as_deref().unwrap_or_default(), event.metadata.name.as_deref().unwrap_or_default());
+        crate::object::meta_mut(&mut object).remove("resourceVersion");
+        self.registry.update(stored("events"), Part::Whole, namespace, name, object, &WriteOptions::of(MANAGER)).await.map(drop)
+    }
+
+    /// A ConfigMap, or `None` if there is none.
+    pub fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
+        typed(self.registry.get(stored("configmaps"), namespace, name).ok()?).ok()
+    }
+
+    /// A Secret, or `None` if there is none.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
+        typed(self.registry.get(stored("secrets"), namespace, name).ok()?).ok()
+    }
+
+    /// The changes of what pods refer to, from now on.
+    pub fn object_changes(&self) -> ObjectChanges {
+        let store = self.registry.store();
+        let since = store.revision();
+        let watches = REFERRED.map(|resource| store.watch(resource, since));
+        ObjectChanges { registry: self.registry.clone(), watches }
+    }
+
+    /// The name of the node.
+    pub fn node(&self) -> &str {
+        self.registry.node()
+    }
+
+    /// Makes the node's object, or brings it up to date.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub async fn set_node(&self, node: &Node) -> ApiResult<()> {
+        let kind = stored("nodes");
+        let mut object = serde_json::to_value(node).map_err(ApiError::internal)?;
+        object["metadata"]["name"] = json!(self.registry.node());
+        let options = WriteOptions::of(MANAGER);
+        if self.registry.get(kind, "", self.registry.node()).is_err() {
+            self.registry.create(kind, "", object.clone(), &options).await?;
+        }
+        let patch = Patch { format: PatchFormat::Merge, value: json!({ "status": object["status"] }), duplicates: Vec::new() };
+        self.registry.patch(kind, Part::Status, "", self.registry.node(), &patch, &options).await?;
+        self.renew_lease().await
+    }
+
+    /// Says that the node lives.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub async fn renew_lease(&self) -> ApiResult<()> {
+        let time = micro_time_text(now());
+        let name = self.registry.node();
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": { "name": name, "namespace": "kube-node-lease" },
+            "spec": { "holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": time },
+        });
+        self.registry.update(stored("leases"), Part::Whole, "kube-node-lease", name, lease, &WriteOptions::of(MANAGER)).await.map(drop)
+    }
+}
+
+impl PodChanges {
+    /// The next change. May be dropped and called again: nothing is lost. Whoever is too far behind is told everything
+    /// anew, up to another [`PodChange::Synced`].
+    ///
+    /// # Errors
+    /// The API cannot list pods, which is a bug.
+    pub async fn next(&mut self) -> ApiResult<PodChange> {
+        let kind = stored("pods");
+        loop {
+            if let Some(change) = self.ready.pop_front() {
+                return Ok(change);
+            }
+            let Some(changes) = &mut self.changes else {
+                self.begin()?;
+                continue;
+            };
+            match changes.next().await {
+                Ok(notice) => {
+                    let pod = || typed(notice.value(kind)).map(Box::new);
+                    match notice.kind {
+                        NoticeKind::Added | NoticeKind::Modified => return Ok(PodChange::Present(pod()?)),
+                        NoticeKind::Deleted => return Ok(PodChange::Gone(pod()?)),
+                        NoticeKind::Bookmark => {}
+                    }
+                }
+                Err(error) if error.code == 410 => self.changes = None,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn begin(&mut self) -> ApiResult<()> {
+        let kind = stored("pods");
+        let selector = Selector::parse(kind, "", &format!("spec.nodeName={}", self.registry.node()))?;
+        let list = self.registry.list(kind, None, &ListOptions { selector: selector.clone(), ..ListOptions::default() })?;
+        let mut uids = BTreeSet::new();
+        for item in list.items {
+            let pod: Pod = typed(item.value())?;
+            uids.extend(pod.metadata.uid.clone());
+            self.ready.push_back(PodChange::Present(Box::new(pod)));
+        }
+        self.ready.push_back(PodChange::Synced(uids));
+        let since = ListOptions { selector, resource_version: list.revision.to_string(), ..ListOptions::default() };
+        self.changes = Some(self.registry.watch(kind, None, &since, None)?);
+        Ok(())
+    }
+}
+
+fn typed<T: DeserializeOwned>(object: Value) -> ApiResult<T> {
+    serde_json::from_value(object).map_err(ApiError::internal)
+}

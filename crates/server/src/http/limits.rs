@@ -1,0 +1,36 @@
+//! How much clients may ask of the server.
+
+use std::time::Duration;
+
+/// The largest body of a request, as in the reference.
+pub(super) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// How long a body may take to come.
+pub(super) const BODY_TIME: Duration = Duration::from_secs(30);
+/// How long the head of a request may take to come, and how long a connection may stay without one.
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(30);
+/// The largest head of a request.
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long the greeting of a TLS connection may take.
+pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// The most connections. Each costs a file and some tens of kilobytes.
+pub(super) const CONNECTIONS_MAX: usize = 12_000;
+/// The most requests at work at the same time on one HTTP/2 connection.
+pub(super) const STREAMS_MAX: u32 = 1_000;
+/// The most requests at work at the same time, without watches and streams: as in the reference.
+pub(super) const REQUESTS_MAX: usize = 400;
+/// The most watches.
+pub(super) const WATCHES_MAX: usize = 11_000;
+/// The most terminals, tunnels and logs that are followed.
+pub(super) const STREAMS_OPEN_MAX: usize = 500;
+/// How long connections have to end when the server stops.
+pub(super) const STOP_TIME: Duration = Duration::from_secs(5);
+/// How long a watch lasts if the client does not say; the client begins anew then.
+pub(super) const WATCH_TIME: Duration = Duration::from_secs(30 * 60);
+/// The longest watch that a client may ask for.
+pub(super) const WATCH_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Time between bookmarks.
+pub(super) const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// Changes that are ready are sent together up to about this size.
+pub(super) const WATCH_PIECE_BYTES: usize = 64 * 1024;
+/// How long a client has between the answer that the protocol changes and the change.
+pub(super) const UPGRADE_TIME: Duration = Duration::from_secs(30);

@@ -1,0 +1,18 @@
+//! The registry over HTTP: from requests to verbs, and from objects to answers.
+
+mod answer;
+mod limits;
+mod listen;
+mod log;
+mod metrics;
+mod objects;
+mod page;
+mod remote;
+mod request;
+mod route;
+mod watching;
+
+pub use self::listen::ListenError;
+pub(crate) use self::listen::Listeners;
+pub(crate) use self::metrics::Metrics;
+pub(crate) use self::route::Shared;

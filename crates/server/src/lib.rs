@@ -1,0 +1,46 @@
+//! The Kubernetes API of one machine: what kubectl and other clients talk to.
+//!
+//! ```text
+//! HTTP ──► http ──► registry ──► strategy (decides)
+//!           │          │
+//!        backend     store ──► one file
+//!       (the node)     ▲
+//!                    client (the node's side, in process)
+//! ```
+//!
+//! This crate knows objects, not containers: it stores and shows them by the rules of the API. What only an engine can
+//! do is behind [`backend::Backend`].
+
+pub mod backend;
+pub mod body;
+pub mod client;
+pub mod discovery;
+pub mod fields;
+mod http;
+pub mod kinds;
+pub mod lives;
+pub mod managed;
+pub mod object;
+pub mod openapi;
+mod openapi_proto;
+pub mod patch;
+pub mod protobuf;
+pub mod registry;
+mod reviews;
+pub mod schema;
+pub mod security;
+pub mod selector;
+mod server;
+pub mod status;
+pub mod store;
+pub mod strategy;
+pub mod stream;
+pub mod table;
+
+pub use self::http::ListenError;
+pub use self::server::{Config, KUBECONFIG_FILE, READ_ONLY_KUBECONFIG_FILE, SECRETS_FOLDER, STORE_FILE, Server, StartError};
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,178 @@
+//! Resizes: containers get what the manifest says if the node has room for it, and only then; nothing else of the pod waits for that.
+//!
+//! Judged on what was asked of the runtime and answered by it. That the pod's group always has room for its containers is the world's
+//! to see.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lifecycle::{Action, ConditionKind, Event, Note, ResizeRestart, Resources, Room, StopCause, Timestamp};
+
+use super::{Promise, Verdict};
+use crate::known::{Known, Window};
+use crate::story::{Story, What};
+
+const GRANTED: &str = "a container gets no more than the node has room for";
+const SHOWN: &str = "what is shown of resources is what the runtime was told last";
+const DONE: &str = "a resize is over when everything that runs has what the manifest says";
+const ASKED: &str = "a resize that was deferred is asked for again in time";
+const POLICY: &str = "a resize restarts only containers whose policy says so";
+
+/// As the reference has it.
+const RETRY: Duration = Duration::from_secs(180);
+
+/// Judges resizes.
+#[derive(Debug)]
+pub(super) struct Resizes {
+    /// What each container is allocated, in the order of the spec.
+    allocated: Vec<Resources>,
+    in_use: Vec<Resources>,
+    deferred_since: Option<Timestamp>,
+    room: Option<Room>,
+    steps: BTreeMap<lifecycle::ActionId, (usize, Resources)>,
+}
+
+impl Resizes {
+    pub(super) fn new(story: &Story) -> Self {
+        let containers = story.pod.init_containers.iter().chain(&story.pod.containers).chain(&story.pod.ephemeral_containers);
+        let wanted: Vec<_> = containers.map(|spec| spec.resources).collect();
+        Self { in_use: wanted.clone(), allocated: wanted, deferred_since: None, room: None, steps: BTreeMap::new() }
+    }
+
+    fn answered(&mut self, known: &Known<'_>, event: &Event, now: Timestamp) {
+        match event {
+            Event::RoomMeasured { room, .. } if known.termination.is_none() => {
+                let wanted: Vec<_> = known.containers.iter().map(|container| container.spec.resources).collect();
+                if wanted == self.allocated {
+                    return;
+                }
+                self.room = Some(*room);
+                if fits(known, *room) {
+                    self.allocated = wanted;
+                    self.deferred_since = None;
+                } else {
+                    self.deferred_since = can_fit(known, *room).then_some(now);
+                }
+            }
+            Event::Resized { id, error: None } => {
+                if let Some((index, to)) = self.steps.remove(id) {
+                    self.in_use[index] = to;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge_action(&mut self, known: &Known<'_>, id: lifecycle::ActionId, action: &Action) -> Verdict {
+        match action {
+            Action::CreateContainer { container, resources, .. } => {
+                let Some(index) = known.index(container) else { return Ok(()) };
+                self.in_use[index] = *resources;
+                self.expect_within(index, *resources, container)
+            }
+            Action::ResizeContainer { container, resources, .. } => {
+                let Some(index) = known.index(container) else { return Ok(()) };
+                self.steps.insert(id, (index, *resources));
+                self.expect_allocated(index, *resources, container)
+            }
+            Action::Note(Note::StopBegan { container, cause: StopCause::ResizeNeedsRestart, .. }) => {
+                let Some(index) = known.index(container) else { return Ok(()) };
+                let (policy, used, to) = (known.containers[index].spec.resize_policy, self.in_use[index], self.allocated[index]);
+                let cpu = (used.cpu_request_millis, used.cpu_limit_millis) != (to.cpu_request_millis, to.cpu_limit_millis);
+                let memory = used.memory_limit_bytes != to.memory_limit_bytes;
+                let is_due =
+                    cpu && policy.cpu == ResizeRestart::RestartContainer || memory && policy.memory == ResizeRestart::RestartContainer;
+                if is_due { Ok(()) } else { Err((POLICY, container.clone())) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn expect_allocated(&self, index: usize, resources: Resources, container: &str) -> Verdict {
+        let allocated = self.allocated[index];
+        if resources == allocated { Ok(()) } else { Err((GRANTED, format!("{container}: {resources:?}, {allocated:?} is allocated"))) }
+    }
+
+    /// Until the pod's group is raised, a container begins with lower limits than it is to have.
+    fn expect_within(&self, index: usize, resources: Resources, container: &str) -> Verdict {
+        let allocated = self.allocated[index];
+        let requests = |resources: Resources| (resources.cpu_request_millis, resources.memory_request_bytes);
+        let is_within = |limit: Option<u64>, allocated: Option<u64>| allocated.is_none_or(|most| limit.is_some_and(|limit| limit <= most));
+        let has_room = requests(resources) == requests(allocated)
+            && is_within(resources.cpu_limit_millis, allocated.cpu_limit_millis)
+            && is_within(resources.memory_limit_bytes, allocated.memory_limit_bytes);
+        if has_room { Ok(()) } else { Err((GRANTED, format!("{container}: {resources:?}, {allocated:?} is allocated"))) }
+    }
+
+    fn judge_shown(&self, known: &Known<'_>, window: &Window<'_>) -> Verdict {
+        let Some(status) = window.shown else { return Ok(()) };
+        let is_open = status.conditions.iter().any(|condition| condition.kind == ConditionKind::PodResizeInProgress);
+        let waits = status.conditions.iter().any(|condition| condition.kind == ConditionKind::PodResizePending);
+        for (index, container) in known.containers.iter().enumerate() {
+            let all = status.init_container_statuses.iter().chain(&status.container_statuses);
+            let Some(shown) = all.into_iter().find(|status| status.name == container.spec.name) else { continue };
+            let Some(in_use) = shown.in_use.filter(|_| container.is_alive() && !container.is_busy()) else { continue };
+            if in_use != self.in_use[index] {
+                return Err((SHOWN, format!("{}: {in_use:?} instead of {:?}", shown.name, self.in_use[index])));
+            }
+            let is_settled = !is_open && known.termination.is_none();
+            if is_settled && in_use != self.allocated[index] {
+                return Err((DONE, format!("{}: {in_use:?}, {:?} is allocated", shown.name, self.allocated[index])));
+            }
+            if waits && self.allocated[index] != shown.allocated {
+                return Err((SHOWN, format!("{}: {:?} is shown as allocated", shown.name, shown.allocated)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Promise<'a> for Resizes {
+    fn before(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
+        let is_late = self.deferred_since.is_some_and(|since| window.at > since + RETRY);
+        if is_late && !window.is_after_sleep && known.termination.is_none() && !matches!(window.input, Some(What::Due(_))) {
+            return Err((ASKED, format!("it waits since {:?}, the node has {:?}", self.deferred_since, self.room)));
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
+        match window.input {
+            Some(What::Told(event)) => self.answered(known, event, window.at),
+            Some(What::Updated(_)) => self.deferred_since = None,
+            Some(_) | None => {}
+        }
+        for step in &window.did {
+            if step.action == Action::MeasureRoom {
+                self.deferred_since = None;
+            }
+            self.judge_action(known, step.id, &step.action)?;
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
+        self.judge_shown(known, window)
+    }
+}
+
+/// What the pod asks for at its most: an init container beside the sidecars before it, or all that runs on.
+fn asked(known: &Known<'_>, of: impl Fn(&Resources) -> Option<u64>) -> u64 {
+    let wanted = |index: usize| of(&known.containers[index].spec.resources).unwrap_or(0);
+    let is = |role: lifecycle::Role| move |index: &usize| known.containers[*index].role == role;
+    let all = 0..known.containers.len();
+    let sidecars_before = |end: usize| (0..end).filter(is(lifecycle::Role::Sidecar)).map(wanted).sum::<u64>();
+    let starting = all.clone().filter(is(lifecycle::Role::Init)).map(|index| wanted(index) + sidecars_before(index)).max().unwrap_or(0);
+    let running = all.clone().filter(is(lifecycle::Role::Regular)).map(wanted).sum::<u64>() + sidecars_before(all.len());
+    starting.max(running)
+}
+
+fn fits(known: &Known<'_>, room: Room) -> bool {
+    asked(known, |wanted| wanted.cpu_request_millis) + room.used_cpu_millis <= room.cpu_millis
+        && asked(known, |wanted| wanted.memory_request_bytes) + room.used_memory_bytes <= room.memory_bytes
+}
+
+fn can_fit(known: &Known<'_>, room: Room) -> bool {
+    asked(known, |wanted| wanted.cpu_request_millis) <= room.cpu_millis
+        && asked(known, |wanted| wanted.memory_request_bytes) <= room.memory_bytes
+}

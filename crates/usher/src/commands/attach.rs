@@ -1,0 +1,30 @@
+//! `usher attach`: the output of a container from now on, and its input if it takes any, whoever drives its pod.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use runtime::{AttachRequest, Runtime as _, WantedStreams};
+
+use crate::cli::{Attach, Global};
+use crate::commands::session::InputOf;
+use crate::commands::{exec, node_config, pods, runtime, session};
+
+pub(crate) async fn attach(global: &Global, attach: Attach) -> anyhow::Result<ExitCode> {
+    let runtime = runtime(global)?;
+    let pod = pods::the_one(&node_config(global), &attach.pod)?;
+    let container = exec::container_of(&pod, attach.container.as_deref())?;
+    let container_id = exec::running(&runtime, &pod, &container).await?;
+    let manifest = pod.pod.as_ref().with_context(|| format!("the manifest of pod {} cannot be read", pod.full_name()))?;
+    let input = InputOf::container(manifest, &container);
+    anyhow::ensure!(
+        !attach.stdin || input.stdin,
+        "container {container} of pod {} takes no input: its manifest does not say `stdin: true`",
+        pod.full_name()
+    );
+    let streams = WantedStreams { stdin: attach.stdin, stdout: true, stderr: !input.tty, tty: input.tty };
+    let request = AttachRequest { pod_uid: pod.uid.clone(), container_id, streams, stdin_once: input.stdin_once };
+    let mut streams = runtime.attach(&request).await?;
+    // Who only looks does not change the size for those who type.
+    streams.terminal = streams.terminal.filter(|_| attach.stdin);
+    session::carry(streams).await
+}

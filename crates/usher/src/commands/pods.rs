@@ -1,0 +1,78 @@
+//! Finding pods by the names that people give.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use node::{NodeConfig, Pod};
+
+/// A pod that has a folder on this machine.
+#[derive(Debug)]
+pub(crate) struct FoundPod {
+    pub(crate) uid: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) folder: PathBuf,
+    /// The manifest, if it can be read.
+    pub(crate) pod: Option<Pod>,
+}
+
+impl FoundPod {
+    fn is_called(&self, wanted: &str) -> bool {
+        self.uid == wanted || self.name == wanted || wanted.split_once('/') == Some((self.namespace.as_str(), self.name.as_str()))
+    }
+
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// All pods with a folder, by namespace and name.
+pub(crate) fn all(node: &NodeConfig) -> anyhow::Result<Vec<FoundPod>> {
+    let folder = node.root.join("pods");
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot list {}", folder.display())),
+    };
+    let mut pods = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            pods.push(found(node, &entry.path()));
+        }
+    }
+    pods.sort_by(|a, b| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)));
+    Ok(pods)
+}
+
+fn found(node: &NodeConfig, folder: &Path) -> FoundPod {
+    let uid = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let pod = node::read_manifest(&node.manifest_path(&uid)).ok();
+    let metadata = pod.as_ref().map(|pod| pod.metadata.clone()).unwrap_or_default();
+    FoundPod {
+        name: metadata.name.unwrap_or_else(|| "?".to_owned()),
+        namespace: metadata.namespace.unwrap_or_else(|| "?".to_owned()),
+        uid,
+        folder: folder.to_owned(),
+        pod,
+    }
+}
+
+/// The pods that are meant by a name; an error if there is none.
+pub(crate) fn called(node: &NodeConfig, wanted: &str) -> anyhow::Result<Vec<FoundPod>> {
+    let found: Vec<_> = all(node)?.into_iter().filter(|pod| pod.is_called(wanted)).collect();
+    anyhow::ensure!(!found.is_empty(), "no pod is called {wanted:?}; `usher ps` lists those that are there");
+    Ok(found)
+}
+
+/// The one pod that is meant by a name; an error if there is none, or there are several.
+pub(crate) fn the_one(node: &NodeConfig, wanted: &str) -> anyhow::Result<FoundPod> {
+    let mut found = called(node, wanted)?;
+    anyhow::ensure!(
+        found.len() == 1,
+        "{} pods are called {wanted:?}: name one as namespace/name or by its uid: {}",
+        found.len(),
+        found.iter().map(|pod| format!("{} ({})", pod.full_name(), pod.uid)).collect::<Vec<_>>().join(", ")
+    );
+    Ok(found.remove(0))
+}

@@ -1,0 +1,108 @@
+//! `usher ps`: the pods on this machine, also those whose engine is gone.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use lifecycle::{ContainerState, PodStatus};
+use node::PodState;
+use node::control::EngineLock;
+use serde::Serialize;
+
+use crate::cli::{Global, Output, Ps};
+use crate::commands::node_config;
+use crate::commands::pods::{self, FoundPod};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    namespace: String,
+    name: String,
+    ready: String,
+    status: String,
+    restarts: u32,
+    age_secs: u64,
+    ip: String,
+    /// Whether an engine drives it right now.
+    driven: bool,
+    uid: String,
+}
+
+pub(crate) fn rows(global: &Global) -> anyhow::Result<Vec<impl Serialize + use<>>> {
+    let node = node_config(global);
+    Ok(pods::all(&node)?.iter().map(|pod| row(&node, pod)).collect::<Vec<_>>())
+}
+
+#[expect(clippy::unused_async, reason = "every command is awaited alike")]
+pub(crate) async fn ps(global: &Global, ps: &Ps) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    if ps.output == Output::Json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&rows(global)?)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let node = node_config(global);
+    let found = pods::all(&node)?;
+    if found.is_empty() {
+        writeln!(out, "no pods")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let heading = ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "ENGINE"].map(str::to_owned);
+    let mut table = vec![heading];
+    for pod in &found {
+        let row = row(&node, pod);
+        let engine = if row.driven { "yes" } else { "gone" };
+        let age = lifecycle::go_duration(std::time::Duration::from_secs(row.age_secs));
+        table.push([row.namespace, row.name, row.ready, row.status, row.restarts.to_string(), age, row.ip, engine.to_owned()]);
+    }
+    let mut widths = [0; 8];
+    for row in &table {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in &table {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        writeln!(out, "{}", cells.join("   ").trim_end())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(node: &node::NodeConfig, pod: &FoundPod) -> Row {
+    let status = PodState::load(&node.state_path(&pod.uid)).ok().map(|state| (state.worker.is_terminating(), state.worker.status()));
+    let driven = matches!(EngineLock::try_take(&pod.folder), Ok(None));
+    let (ready, text, restarts, ip, age_secs) = match &status {
+        Some((terminating, status)) => {
+            let ready = status.container_statuses.iter().filter(|container| container.ready).count();
+            let restarts = status.container_statuses.iter().map(|container| container.restart_count).sum();
+            let age = node::clock::now().since(status.start_time).as_secs();
+            let ip = status.pod_ips.first().cloned().unwrap_or_default();
+            (format!("{ready}/{}", status.container_statuses.len()), status_text(*terminating, status), restarts, ip, age)
+        }
+        None => ("?".to_owned(), "Unknown".to_owned(), 0, String::new(), 0),
+    };
+    Row {
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        ready,
+        status: text,
+        restarts,
+        age_secs,
+        ip,
+        driven,
+        uid: pod.uid.clone(),
+    }
+}
+
+/// As `kubectl get pods` sums it up.
+fn status_text(terminating: bool, status: &PodStatus) -> String {
+    if terminating && !status.phase.is_terminal() {
+        return "Terminating".to_owned();
+    }
+    for container in &status.container_statuses {
+        match &container.state {
+            ContainerState::Waiting { reason, .. } if !reason.is_empty() => return reason.clone(),
+            ContainerState::Terminated(ended) if !status.phase.is_terminal() => return ended.exit.reason.clone(),
+            ContainerState::Waiting { .. } | ContainerState::Terminated(_) | ContainerState::Running { .. } => {}
+        }
+    }
+    if status.reason.is_empty() { format!("{:?}", status.phase) } else { status.reason.clone() }
+}

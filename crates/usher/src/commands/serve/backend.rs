@@ -1,0 +1,133 @@
+//! What the engine does for the API: logs, sessions with containers, connections to pods.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::BoxFuture;
+use node::Pod;
+use runtime::{
+    AttachRequest, ContainerStreams, EmbeddedRuntime, Runtime as _, StreamingExecRequest, StreamsEnd, Terminal, TerminalSize, WantedStreams,
+};
+use server::backend::{Backend, BackendError, Connection, ExecOptions, Exit, LogOptions, PodRef, Reader, Session, Streams};
+use server::client::NodeClient;
+use tokio::sync::mpsc;
+
+use super::log;
+use crate::commands::session::{self, InputOf};
+
+/// The engine.
+pub(super) struct Engine {
+    pub(super) runtime: Arc<EmbeddedRuntime>,
+    pub(super) log_root: PathBuf,
+    /// Set before anyone can ask.
+    pub(super) client: Arc<OnceLock<NodeClient>>,
+}
+
+impl Engine {
+    fn pod(&self, pod: &PodRef) -> Result<Pod, BackendError> {
+        let client = self.client.get().ok_or_else(|| BackendError::Failed("the engine is not ready yet".to_owned()))?;
+        let found = client.pod(&pod.namespace, &pod.name).map_err(|error| BackendError::NotFound(error.message))?;
+        if found.metadata.uid.as_deref() != Some(&pod.uid) {
+            return Err(BackendError::NotFound(format!("pods \"{}\" not found", pod.name)));
+        }
+        Ok(found)
+    }
+
+    /// The id of the running instance of a container.
+    fn running(&self, pod: &PodRef, container: &str) -> Result<String, BackendError> {
+        let status = self.pod(pod)?.status.unwrap_or_default();
+        let all = [status.container_statuses, status.init_container_statuses, status.ephemeral_container_statuses];
+        let found = all.into_iter().flatten().flatten().find(|status| status.name == container);
+        let running = found.filter(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()));
+        let id = running.and_then(|status| status.container_id).and_then(|id| id.split_once("://").map(|(_, id)| id.to_owned()));
+        id.ok_or_else(|| BackendError::Invalid(format!("container {container} is not running in pod {}", pod.name)))
+    }
+}
+
+impl Backend for Engine {
+    fn logs(&self, pod: PodRef, options: LogOptions) -> BoxFuture<'_, Result<Reader, BackendError>> {
+        Box::pin(async move {
+            let client = self.client.get().cloned().ok_or_else(|| BackendError::Failed("the engine is not ready yet".to_owned()))?;
+            log::read(&self.log_root, pod, options, client)
+        })
+    }
+
+    fn exec(&self, pod: PodRef, options: ExecOptions) -> BoxFuture<'_, Result<Session, BackendError>> {
+        Box::pin(async move {
+            let container_id = self.running(&pod, &options.container)?;
+            let request = StreamingExecRequest {
+                pod_uid: pod.uid,
+                container_id,
+                exec_id: session::exec_id(),
+                command: options.command,
+                streams: wanted(options.streams),
+                // The client tells it as the first thing.
+                size: None,
+            };
+            let streams = self.runtime.exec_streams(&request).await;
+            Ok(carried(streams.map_err(|error| BackendError::Failed(node::error_chain(&error)))?))
+        })
+    }
+
+    fn attach(&self, pod: PodRef, options: ExecOptions) -> BoxFuture<'_, Result<Session, BackendError>> {
+        Box::pin(async move {
+            let container_id = self.running(&pod, &options.container)?;
+            let input = InputOf::container(&self.pod(&pod)?, &options.container);
+            // Whether there is a terminal and input was decided when the container was made.
+            let asked = wanted(options.streams);
+            let streams = WantedStreams { stdin: asked.stdin && input.stdin, tty: input.tty, ..asked };
+            let request = AttachRequest { pod_uid: pod.uid, container_id, streams, stdin_once: input.stdin_once };
+            let streams = self.runtime.attach(&request).await;
+            Ok(carried(streams.map_err(|error| BackendError::Failed(node::error_chain(&error)))?))
+        })
+    }
+
+    fn port_forward(&self, pod: PodRef, port: u16) -> BoxFuture<'_, Result<Connection, BackendError>> {
+        Box::pin(async move {
+            let found = self.pod(&pod)?;
+            let host = if found.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)) {
+                "127.0.0.1".to_owned()
+            } else {
+                let ip = found.status.and_then(|status| status.pod_ip);
+                ip.ok_or_else(|| BackendError::Invalid(format!("pod {} has no address", pod.name)))?
+            };
+            let stream = tokio::net::TcpStream::connect((host.as_str(), port)).await;
+            let stream = stream.map_err(|error| BackendError::Failed(format!("cannot connect to {host}:{port}: {error}")))?;
+            let (reader, writer) = stream.into_split();
+            Ok(Connection { reader: Box::new(reader), writer: Box::new(writer) })
+        })
+    }
+}
+
+fn wanted(streams: Streams) -> WantedStreams {
+    let Streams { stdin, stdout, stderr, tty } = streams;
+    WantedStreams { stdin, stdout, stderr, tty }
+}
+
+fn carried(streams: ContainerStreams) -> Session {
+    let ContainerStreams { stdin, stdout, stderr, terminal, exit } = streams;
+    let exit = async move {
+        match exit.await {
+            Ok(StreamsEnd::Exited(code)) => Ok(Exit::Code(code)),
+            Ok(StreamsEnd::ContainerEnded) => Ok(Exit::Over),
+            Ok(StreamsEnd::Detached) => Ok(Exit::Detached),
+            Err(error) => Err(BackendError::Failed(node::error_chain(&error))),
+        }
+    };
+    Session { stdin, stdout, stderr, resize: terminal.map(resizer), exit: Box::pin(exit) }
+}
+
+/// Sizes that wait; they are applied at once.
+const SIZES_MAX: usize = 16;
+
+fn resizer(terminal: Terminal) -> mpsc::Sender<server::backend::TerminalSize> {
+    let (resize, mut sizes) = mpsc::channel::<server::backend::TerminalSize>(SIZES_MAX);
+    tokio::spawn(async move {
+        while let Some(size) = sizes.recv().await {
+            if let Err(error) = terminal.resize(TerminalSize { columns: size.width, rows: size.height }) {
+                tracing::debug!(%error, "a terminal cannot be resized");
+            }
+        }
+    });
+    resize
+}

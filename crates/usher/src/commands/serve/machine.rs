@@ -1,0 +1,190 @@
+//! This machine as a Node object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::{IpAddr, UdpSocket};
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Node;
+use node::NodeConfig;
+use node::admission::Allocatable;
+use node::eviction::reading::observations;
+use node::eviction::{EvictionConfig, NodeCondition, Signal};
+use serde_json::{Value, json};
+
+/// The most pods, as the reference's default.
+pub(super) const PODS_MAX: u32 = 110;
+
+/// Tells what the node is, and since when.
+#[derive(Debug)]
+pub(super) struct NodeReporter {
+    name: String,
+    /// What is kept from pods.
+    eviction: EvictionConfig,
+    root: PathBuf,
+    pods_max: u32,
+    is_shutting_down: bool,
+    /// What was told of each condition last, and since when it is so.
+    told: BTreeMap<String, (bool, String)>,
+}
+
+/// A condition of the node: its type, whether it holds, its reason and its message.
+type ConditionFacts<'a> = (&'a str, bool, &'a str, &'a str);
+
+impl NodeReporter {
+    pub(super) fn new(config: &NodeConfig, eviction: &EvictionConfig, pods_max: u32) -> Self {
+        let (name, eviction, root) = (config.node_name.clone(), eviction.clone(), config.root.clone());
+        Self { name, eviction, root, pods_max, is_shutting_down: false, told: BTreeMap::new() }
+    }
+
+    /// From now on the node says that it goes down.
+    pub(super) fn shut_down(&mut self) {
+        self.is_shutting_down = true;
+    }
+
+    /// What pods can have.
+    pub(super) fn allocatable(&self) -> Allocatable {
+        let [_, Resources { cpus, memory_bytes, disk_bytes, pods }] = self.resources();
+        let number = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        let named = Allocatable::from([
+            ("cpu".to_owned(), number(cpus).saturating_mul(1000)),
+            ("memory".to_owned(), number(memory_bytes)),
+            ("ephemeral-storage".to_owned(), number(disk_bytes)),
+            ("pods".to_owned(), i64::from(pods)),
+        ]);
+        named.into_iter().chain(huge_pages()).collect()
+    }
+
+    /// The object, with what the node is short of.
+    pub(super) fn node(&mut self, pressure: &BTreeSet<NodeCondition>) -> Node {
+        let now = server::object::time_text(server::registry::now());
+        let mut conditions = Vec::new();
+        for condition in NodeCondition::ALL {
+            let holds = pressure.contains(&condition);
+            let [yes, no] = condition.reasons();
+            let (reason, message) = if holds { yes } else { no };
+            conditions.push(self.condition((&condition.to_string(), holds, reason, message), &now));
+        }
+        let ready = if self.is_shutting_down {
+            ("Ready", false, "KubeletNotReady", "node is shutting down")
+        } else {
+            ("Ready", true, "KubeletReady", "usher is ready")
+        };
+        conditions.push(self.condition(ready, &now));
+        node(&self.name, &self.resources().map(Resources::list), &conditions)
+    }
+
+    fn condition(&mut self, (kind, holds, reason, message): ConditionFacts<'_>, now: &str) -> Value {
+        let told = self.told.entry(kind.to_owned()).or_insert_with(|| (holds, now.to_owned()));
+        if told.0 != holds {
+            *told = (holds, now.to_owned());
+        }
+        let status = if holds { "True" } else { "False" };
+        json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": told.1 })
+    }
+
+    /// What there is, and what of it pods can have: what the hard thresholds keep is not theirs.
+    fn resources(&self) -> [Resources; 2] {
+        let observed = observations(&self.root, &self.root);
+        let capacity = |signal| observed.get(&signal).map_or(0, |observation| observation.capacity);
+        let (memory, disk) = (capacity(Signal::MemoryAvailable), capacity(Signal::NodeFsAvailable));
+        let kept = |signal, capacity| self.eviction.hard(signal).map_or(0, |level| level.units(capacity));
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+        let of = |memory_bytes, disk_bytes| Resources { cpus, memory_bytes, disk_bytes, pods: self.pods_max };
+        let left = |signal, capacity: u64| capacity.saturating_sub(kept(signal, capacity));
+        [of(memory, disk), of(left(Signal::MemoryAvailable, memory), left(Signal::NodeFsAvailable, disk))]
+    }
+}
+
+/// Resources of the node, all of them or those that pods can have.
+#[derive(Clone, Copy, Debug)]
+struct Resources {
+    cpus: u64,
+    memory_bytes: u64,
+    disk_bytes: u64,
+    pods: u32,
+}
+
+impl Resources {
+    fn list(self) -> Value {
+        let mut list = json!({
+            "cpu": self.cpus.to_string(),
+            "memory": format!("{}Ki", self.memory_bytes >> 10),
+            "ephemeral-storage": format!("{}Ki", self.disk_bytes >> 10),
+            "pods": self.pods.to_string(),
+        });
+        for (name, bytes) in huge_pages() {
+            list[name] = json!(lifecycle::memory_text(u64::try_from(bytes).unwrap_or_default()));
+        }
+        list
+    }
+}
+
+/// The object.
+fn node(name: &str, [capacity, allocatable]: &[Value; 2], conditions: &[Value]) -> Node {
+    let uname = rustix::system::uname();
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let mut addresses = vec![json!({ "type": "Hostname", "address": name })];
+    if let Some(ip) = own_address() {
+        addresses.insert(0, json!({ "type": "InternalIP", "address": ip.to_string() }));
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let object = json!({
+        "metadata": {
+            "name": name,
+            "labels": { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": architecture },
+        },
+        "status": {
+            "capacity": capacity,
+            "allocatable": allocatable,
+            "addresses": addresses,
+            "conditions": conditions,
+            "nodeInfo": {
+                "machineID": read("/etc/machine-id"),
+                "systemUUID": read("/sys/class/dmi/id/product_uuid"),
+                "bootID": read("/proc/sys/kernel/random/boot_id"),
+                "kernelVersion": uname.release().to_string_lossy(),
+                "osImage": os_image(),
+                "containerRuntimeVersion": format!("usher://{version}"),
+                "kubeletVersion": format!("{}+usher.{version}", server::discovery::KUBERNETES_VERSION),
+                "kubeProxyVersion": "",
+                "operatingSystem": "linux",
+                "architecture": architecture,
+            },
+        },
+    });
+    serde_json::from_value(object).unwrap_or_default()
+}
+
+fn read(path: &str) -> Value {
+    json!(fs::read_to_string(path).unwrap_or_default().trim())
+}
+
+fn os_image() -> String {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map(|name| name.trim_matches('"').to_owned()).unwrap_or_default()
+}
+
+/// The address from which this machine would talk to others. Nothing is sent.
+pub(super) fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
+}
+
+/// The large pages that are set aside, in bytes for each size that the kernel has.
+fn huge_pages() -> Allocatable {
+    let sizes = fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
+    let pages = sizes.filter_map(|entry| {
+        let kib: i64 = entry.file_name().to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        let count: i64 = fs::read_to_string(entry.path().join("nr_hugepages")).ok()?.trim().parse().ok()?;
+        let bytes = u64::try_from(kib).ok()? << 10;
+        Some((format!("hugepages-{}", lifecycle::memory_text(bytes)), count.saturating_mul(kib << 10)))
+    });
+    pages.collect()
+}

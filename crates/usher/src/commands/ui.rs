@@ -1,0 +1,68 @@
+//! `usher ui`: a link to the page of `usher serve`, good once.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use crate::cli::Global;
+use crate::commands::serve::{SERVER_FOLDER, SOCKET_FILE};
+
+/// The daemon is on this machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What `usher ui` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Ui {
+    /// A link for someone who only looks: no logs, and not what hooks print
+    #[arg(long)]
+    read_only: bool,
+}
+
+/// Asks the daemon for a code and prints the link.
+#[expect(clippy::print_stdout, reason = "the link is what the command is for")]
+pub(crate) fn ui(global: &Global, ui: &Ui) -> anyhow::Result<ExitCode> {
+    let server = global.root().join(SERVER_FOLDER);
+    let address = address(&server.join(::server::KUBECONFIG_FILE))?;
+    let role = if ui.read_only { "read-only" } else { "admin" };
+    let code = code(&global.root().join(SOCKET_FILE), role)?;
+    println!("{address}/ui/#code={code}");
+    println!(
+        "good once, within 5 minutes; the certificate is signed by {}",
+        server.join(::server::SECRETS_FOLDER).join("ca.crt").display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the daemon is reached from a browser.
+fn address(kubeconfig: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(kubeconfig)
+        .with_context(|| format!("cannot read {}; is `usher serve` set up with this --root?", kubeconfig.display()))?;
+    let address = text.lines().find_map(|line| line.trim().strip_prefix("server:")).map(|address| address.trim().trim_matches('"'));
+    address.map(ToOwned::to_owned).with_context(|| format!("{} names no server", kubeconfig.display()))
+}
+
+fn code(socket: &Path, role: &str) -> anyhow::Result<String> {
+    let mut stream =
+        UnixStream::connect(socket).with_context(|| format!("cannot connect to {}; is `usher serve` running?", socket.display()))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let body = serde_json::json!({ "role": role }).to_string();
+    let length = body.len();
+    // At once: the daemon may answer and close before it has read all of it.
+    let request = format!(
+        "POST /ui/code HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).context("the daemon does not answer")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the daemon's answer cannot be read")?;
+    let told: serde_json::Value = serde_json::from_str(body).context("the daemon's answer cannot be read")?;
+    match told["code"].as_str() {
+        Some(code) => Ok(code.to_owned()),
+        None => bail!("the daemon makes no link: {}", told["message"].as_str().unwrap_or(head)),
+    }
+}

@@ -1,0 +1,27 @@
+//! All environment variables that usher reads, in one place.
+
+use std::path::PathBuf;
+
+/// Folder of pods, images, journals; `--root` wins.
+pub(crate) const ROOT: &str = "USHER_ROOT";
+/// Folder of container logs; `--log-root` wins.
+pub(crate) const LOG_ROOT: &str = "USHER_LOG_ROOT";
+/// What goes to the diagnostic log on stderr, in the syntax of `tracing`: `warn`, `node=debug`, …
+pub(crate) const LOG: &str = "USHER_LOG";
+/// Columns of the terminal, where it cannot be asked.
+pub(crate) const COLUMNS: &str = "COLUMNS";
+/// Set to anything but the empty string, it keeps colour off (<https://no-color.org>).
+pub(crate) const NO_COLOR: &str = "NO_COLOR";
+
+/// Address of an OpenTelemetry collector; `--otlp-endpoint` wins. The specification's name.
+pub(crate) const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// A variable that names a folder.
+pub(crate) fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// A variable that holds text.
+pub(crate) fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,10 @@
+//! What a served machine shows of its pods to others: metrics, the page, and traces.
+
+mod browser;
+mod metrics;
+mod page;
+mod prometheus_text;
+mod served;
+#[path = "../support/mod.rs"]
+mod support;
+mod traces;

@@ -1,0 +1,300 @@
+//! The bar of a pull that takes its time: on a terminal it comes, moves, and goes without a trace; elsewhere there is none.
+
+mod support;
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use support::{Machine, PATIENCE};
+
+/// How much of a layer is sent at once, and the pause after it.
+const PIECE_BYTES: usize = 32 * 1024;
+const PAUSE: Duration = Duration::from_millis(40);
+/// Size of the terminal. A line of the story must not be wider.
+const COLUMNS: u16 = 150;
+const ROWS: u16 = 60;
+/// What a bar has, and no line of a story.
+const BAR: char = '━';
+
+/// A registry with one image, which sends its layer as if the line were slow.
+struct SlowRegistry {
+    port: u16,
+}
+
+impl SlowRegistry {
+    /// Serves from threads of this one's network until the test ends.
+    fn start(layer: Vec<u8>) -> Self {
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        let config = json!({
+            "architecture": architecture, "os": "linux", "config": { "Env": ["PATH=/bin"] },
+            "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] },
+        });
+        let config = config.to_string().into_bytes();
+        let descriptor = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+        });
+        let contents = Arc::new([manifest.to_string().into_bytes(), config, layer]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let contents = Arc::clone(&contents);
+                // A client that goes away is its own matter.
+                std::thread::spawn(move || drop(serve(stream, contents.as_ref())));
+            }
+        });
+        Self { port }
+    }
+
+    fn pod(&self, name: &str) -> String {
+        let image = format!("127.0.0.1:{}/slow/image:1", self.port);
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: app\n    \
+             image: {image}\n    imagePullPolicy: Always\n    command: [sh, -c, echo pulled and run]\n"
+        )
+    }
+}
+
+fn serve(mut stream: TcpStream, contents: &[Vec<u8>; 3]) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    let found = contents.iter().find(|content| path.ends_with(&digest(content)) || (path.ends_with("/1") && **content == contents[0]));
+    let Some(content) = found else { return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") };
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nConnection: close\r\n";
+    write!(stream, "{head}Content-Length: {}\r\n\r\n", content.len())?;
+    for piece in content.chunks(PIECE_BYTES) {
+        stream.write_all(piece)?;
+        if content.len() > PIECE_BYTES {
+            std::thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A layer with a shell: about two megabytes, a few seconds over the slow line.
+fn layer(machine: &Machine) -> Vec<u8> {
+    let root = machine.path().join("slow");
+    std::fs::create_dir_all(root.join("bin")).expect("a folder");
+    std::fs::copy("/bin/busybox", root.join("bin/sh")).expect("busybox-static is installed");
+    let packed = std::process::Command::new("tar").arg("-C").arg(&root).args(["-cf", "-", "."]).output().expect("tar runs");
+    assert!(packed.status.success() && packed.stdout.len() > 10 * PIECE_BYTES);
+    packed.stdout
+}
+
+/// What a terminal shows: enough of one for what usher and its bars write. What it does not know is a failure.
+struct Screen {
+    lines: Vec<Vec<char>>,
+    row: usize,
+    column: usize,
+}
+
+impl Screen {
+    const fn new() -> Self {
+        Self { lines: Vec::new(), row: 0, column: 0 }
+    }
+
+    fn write(&mut self, text: &str) {
+        let mut characters = text.chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '\n' => self.row += 1,
+                '\r' => self.column = 0,
+                '\u{1b}' => {
+                    assert_eq!(characters.next(), Some('['), "only control sequences");
+                    let mut arguments = String::new();
+                    let command = characters.by_ref().find(|character| {
+                        let is_end = character.is_ascii_alphabetic();
+                        if !is_end {
+                            arguments.push(*character);
+                        }
+                        is_end
+                    });
+                    self.obey(&arguments, command.expect("a whole sequence"));
+                }
+                other => self.put(other),
+            }
+        }
+    }
+
+    /// A line that is full goes on in the next when more comes, as terminals have it.
+    fn put(&mut self, character: char) {
+        if self.column == usize::from(COLUMNS) {
+            (self.row, self.column) = (self.row + 1, 0);
+        }
+        let column = self.column;
+        let line = self.line();
+        line.resize(line.len().max(column + 1), ' ');
+        line[column] = character;
+        self.column += 1;
+    }
+
+    fn obey(&mut self, arguments: &str, command: char) {
+        let count = arguments.parse().unwrap_or(1);
+        let column = self.column;
+        match (command, arguments) {
+            ('A', _) => self.row = self.row.saturating_sub(count),
+            ('B', _) => self.row += count,
+            ('C', _) => self.column += count,
+            ('D', _) => self.column = self.column.saturating_sub(count),
+            ('K', "2") => self.line().clear(),
+            ('K', "" | "0") => self.line().truncate(column),
+            ('J', "" | "0") => {
+                self.line().truncate(column);
+                let row = self.row;
+                self.lines.truncate(row + 1);
+            }
+            // Colours, and whether the cursor is seen.
+            ('m', _) | ('h' | 'l', "?25") => {}
+            (command, arguments) => panic!("a terminal of this test does not know {arguments}{command}"),
+        }
+    }
+
+    fn line(&mut self) -> &mut Vec<char> {
+        let row = self.row;
+        self.lines.resize(self.lines.len().max(row + 1), Vec::new());
+        &mut self.lines[row]
+    }
+
+    fn text(&self) -> String {
+        let line = |line: &Vec<char>| line.iter().collect::<String>().trim_end().to_owned() + "\n";
+        self.lines.iter().map(line).collect()
+    }
+}
+
+/// Runs pods on a terminal; returns what was on it after each read.
+fn on_terminal(machine: &Machine, files: &[std::path::PathBuf]) -> Vec<String> {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    grantpt(&ours).expect("a terminal");
+    unlockpt(&ours).expect("a terminal");
+    tcsetwinsize(&ours, Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 }).expect("a terminal");
+    let name = ptsname(&ours, Vec::new()).expect("a terminal");
+    let theirs = || -> Stdio { File::options().read(true).write(true).open(name.to_str().expect("a path")).expect("a terminal").into() };
+    let mut command = machine.usher(["run"]);
+    command.args(files).env("TERM", "xterm").stdin(Stdio::null()).stdout(theirs()).stderr(theirs());
+    let mut child = command.spawn().expect("usher starts");
+    drop(command);
+    let watched =
+        rustix::process::pidfd_open(rustix::process::Pid::from_child(&child), rustix::process::PidfdFlags::empty()).expect("it runs");
+    let watchdog = std::thread::spawn(move || {
+        let timeout = rustix::time::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        let ended = rustix::event::poll(&mut [rustix::event::PollFd::new(&watched, rustix::event::PollFlags::IN)], Some(&timeout));
+        if ended == Ok(0) {
+            let _ = rustix::process::pidfd_send_signal(&watched, rustix::process::Signal::KILL);
+        }
+    });
+    let mut screen = Screen::new();
+    let mut pictures = Vec::new();
+    let mut terminal = File::from(ours);
+    let (mut pending, mut buffer) = (Vec::new(), [0; 4096]);
+    // The terminal fails when nobody has its other side any more.
+    while let Ok(length @ 1..) = terminal.read(&mut buffer) {
+        pending.extend_from_slice(&buffer[..length]);
+        // What was read may end within a character or a sequence; only the picture after a whole one counts.
+        let Ok(text) = std::str::from_utf8(&pending) else { continue };
+        let is_whole = text.rfind('\u{1b}').is_none_or(|at| text[at + 1..].contains(|end: char| end.is_ascii_alphabetic()));
+        if is_whole {
+            screen.write(text);
+            pending.clear();
+            pictures.push(screen.text());
+        }
+    }
+    watchdog.join().expect("the watchdog ends with usher");
+    let status = child.wait().expect("usher is waited for");
+    assert!(status.success(), "{}", pictures.last().cloned().unwrap_or_default());
+    pictures
+}
+
+/// The percentages that stood in the bars, each once, in their order.
+fn percentages(pictures: &[String]) -> Vec<u32> {
+    let bars = pictures.iter().flat_map(|picture| picture.lines()).filter(|line| line.contains(BAR));
+    let mut percentages: Vec<u32> = bars.filter_map(|line| line.split(" %").next()?.rsplit(' ').next()?.parse().ok()).collect();
+    percentages.dedup();
+    percentages
+}
+
+/// A line of a story: time, who, what; or one of the grace account.
+fn is_of_story(line: &str) -> bool {
+    let time = line.trim_start().split(' ').next().unwrap_or_default();
+    line.is_empty() || time.split_once('.').is_some_and(|(secs, millis)| secs.parse::<u32>().is_ok() && millis.len() == 3)
+}
+
+#[test]
+fn the_bar_of_a_slow_pull_comes_moves_and_goes() {
+    let Some(machine) = Machine::without_images("the_bar_of_a_slow_pull_comes_moves_and_goes") else { return };
+    let registry = SlowRegistry::start(layer(&machine));
+    let file = machine.file("slow.yaml", &registry.pod("slow"));
+    let pictures = on_terminal(&machine, &[file]);
+    let seen = percentages(&pictures);
+    assert!(seen.len() >= 5 && seen.is_sorted(), "the bar moves, and forwards only: {seen:?}");
+    assert!(*seen.last().expect("some") > 80, "up to the end: {seen:?}");
+    let last = pictures.last().expect("a picture");
+    assert!(!last.contains(BAR), "nothing of the bar is left:\n{last}");
+    assert!(last.contains("│ pulled and run"), "{last}");
+    let torn: Vec<&str> = last.lines().filter(|line| !is_of_story(line)).collect();
+    assert_eq!(torn, Vec::<&str>::new(), "{last}");
+    // In every picture the bar stands below the story, never within.
+    for picture in &pictures {
+        let bar = picture.lines().position(|line| line.contains(BAR));
+        let told_after = bar.map(|at| picture.lines().skip(at + 1).filter(|line| !line.is_empty()).count());
+        assert!(matches!(told_after, None | Some(0)), "{picture}");
+    }
+}
+
+#[test]
+fn the_bars_of_two_pods_do_not_tear_each_other() {
+    let Some(machine) = Machine::without_images("the_bars_of_two_pods_do_not_tear_each_other") else { return };
+    let layer = layer(&machine);
+    let mut other = layer.clone();
+    // After the end of the archive anything may stand: the same files, and another image.
+    other.extend_from_slice(&[0; 512]);
+    let registries = [SlowRegistry::start(layer), SlowRegistry::start(other)];
+    let files = [("one", 0), ("two", 1)].map(|(name, at)| machine.file(&format!("{name}.yaml"), &registries[at].pod(name)));
+    let pictures = on_terminal(&machine, &files);
+    let most = pictures.iter().map(|picture| picture.lines().filter(|line| line.contains(BAR)).count()).max();
+    assert_eq!(most, Some(2), "one bar for each, at the same time");
+    let last = pictures.last().expect("a picture");
+    assert!(!last.contains(BAR), "{last}");
+    assert_eq!(last.lines().find(|line| !is_of_story(line)), None, "{last}");
+    assert_eq!(last.matches("│ pulled and run").count(), 2, "{last}");
+}
+
+#[test]
+fn without_a_terminal_nothing_of_a_bar_is_printed() {
+    let Some(machine) = Machine::without_images("without_a_terminal_nothing_of_a_bar_is_printed") else { return };
+    let registry = SlowRegistry::start(layer(&machine));
+    let file = machine.file("slow.yaml", &registry.pod("slow")).display().to_string();
+    let output = machine.output(["run", &file]);
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("│ pulled and run"), "{text}");
+    assert!(!text.contains([BAR, '\u{1b}', '\r']), "{text:?}");
+    let json = machine.output(["run", &file, "-o", "json"]);
+    for line in String::from_utf8_lossy(&json.stdout).lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}

@@ -161,12 +161,15 @@ mod tests {
         let mut line = [0];
         std::io::Read::read_exact(shell.stdout.as_mut().expect("a pipe"), &mut line).expect("its child is there");
         let pid = i32::try_from(shell.id()).expect("a pid");
-        let mut names = Vec::new();
-        // The child becomes `sh`, and starts `sleep`, in its own time.
-        while names != ["sh", "sleep"] {
+        let expected = [("sh", Disposition::Ends), ("sleep", Disposition::Ends)];
+        // The child becomes `sh`, and starts `sleep`, in its own time; while a shell forks, it blocks every signal.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
             let handling = SignalHandling::of(pid, SignalNumber::TERM).expect("its status is read");
-            assert!(handling.children.iter().all(|child| child.disposition == Disposition::Ends), "{handling:?}");
-            names = handling.children.into_iter().map(|child| child.process).collect();
+            if handling.children.iter().map(|child| (child.process.as_str(), child.disposition)).eq(expected) {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{handling:?}");
         }
         for child in super::descendants(pid).into_iter().rev() {
             let child = rustix::process::Pid::from_raw(child).expect("a pid");

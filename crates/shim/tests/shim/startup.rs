@@ -13,13 +13,15 @@ use crate::fixture::{HOST, Pod, WITHIN, shim_args, wait_until};
 #[test]
 fn a_shim_is_detached_from_whoever_started_it() {
     let Some(pod) = Pod::start("a_shim_is_detached_from_whoever_started_it") else { return };
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pod.shim.process.pid)).expect("the shim lives");
+    let shim = pod.shim.process.pid.to_string();
+    let stat = fs::read_to_string(format!("/proc/{shim}/stat")).expect("the shim lives");
     assert!(stat.contains("(usher-shim)"), "{stat}");
-    let fields: Vec<_> = stat.rsplit_once(')').expect("a name").1.split_ascii_whitespace().collect();
-    let (parent, session) = (fields[1], fields[3]);
+    let (parent, session) = parent_and_session(&stat);
     assert_ne!(parent, std::process::id().to_string(), "the shim is a child of its caller");
-    let own = rustix::process::getsid(None).expect("our session").as_raw_nonzero().to_string();
-    assert_ne!(session, own, "the shim is in the session of its caller");
+    assert_eq!(session, shim, "the shim does not lead a session of its own");
+    // Zero where our session's leader is outside of our pid namespace, as in a container that was entered: not an error.
+    let own = fs::read_to_string("/proc/self/stat").expect("we live");
+    assert_ne!(session, parent_and_session(&own).1, "the shim is in the session of its caller");
     let fds = || -> Vec<String> {
         let entries = fs::read_dir(format!("/proc/{}/fd", pod.shim.process.pid)).expect("the shim lives");
         let targets = entries.map(|entry| fs::read_link(entry.expect("readable").path()).unwrap_or_default().display().to_string());
@@ -137,6 +139,11 @@ fn only_a_shutdown_ends_a_shim() {
 fn a_directory_without_a_shim_has_no_record() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     assert!(ShimRecord::load(folder.path()).expect("readable").is_none());
+}
+
+fn parent_and_session(stat: &str) -> (&str, &str) {
+    let fields: Vec<_> = stat.rsplit_once(')').expect("a name").1.split_ascii_whitespace().collect();
+    (fields[1], fields[3])
 }
 
 fn is_reason(error: &SpawnShimError, reason: StartupFailureReason) -> bool {

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 mod journal;
+mod served;
 
 /// Pods that are started at once.
 const CROWD: usize = 50;
@@ -37,6 +38,7 @@ pub(crate) enum Profile {
 pub(crate) enum Scope {
     Everything,
     Journal,
+    Api,
 }
 
 pub(crate) fn run(root: &Path, rounds: usize, profile: Profile, scope: Scope) -> Result<()> {
@@ -54,7 +56,12 @@ pub(crate) fn run(root: &Path, rounds: usize, profile: Profile, scope: Scope) ->
         bench.hooks_and_stops(rounds, &mut report)?;
         bench.memory(&mut report)?;
     }
-    journal::measure(&bench, rounds, &mut report)?;
+    if scope != Scope::Api {
+        journal::measure(&bench, rounds, &mut report)?;
+    }
+    if scope != Scope::Journal {
+        served::measure(&bench, rounds, &mut report)?;
+    }
     if profile == Profile::Dev {
         println!("built with the developers' profile: only what is compared within this run means something");
     }
@@ -207,7 +214,7 @@ impl Bench {
         let manifest = self.manifest("hooks", 1, &["run"], lifecycle)?;
         let (mut hooks, mut stops, mut pods) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let entries = journal(self.usher(["run", "-o", "json", "--stop-after", "300ms"]).arg(&manifest))?;
+            let entries = self.stopped_after_its_hook(&manifest)?;
             let begun = wall(find(&entries, |entry| entry["action"]["action"]["action"] == "RunHook")?)?;
             let said = entries.iter().filter_map(|entry| entry["output"]["line"].as_str()).find(|line| line.contains("hook: hook"));
             hooks.push(said.and_then(moment_of).context("the hook said nothing")?.saturating_sub(begun));
@@ -221,6 +228,21 @@ impl Bench {
         report.figure("stop: asked to container ended (handles TERM at once)", "usher", &mut stops);
         report.figure("stop: asked to nothing left of the pod", "usher", &mut pods);
         Ok(())
+    }
+
+    /// The journal of a pod that is stopped as soon as its hook has ended.
+    fn stopped_after_its_hook(&self, manifest: &Path) -> Result<Vec<Value>> {
+        let mut child = self.usher(["run", "-o", "json"]).arg(manifest).stdout(Stdio::piped()).spawn()?;
+        let mut entries = Vec::new();
+        for line in BufReader::new(child.stdout.take().context("stdout is piped")?).lines() {
+            let entry: Value = serde_json::from_str(&line?)?;
+            if entry["event"]["event"] == "HookFinished" {
+                stop(&child)?;
+            }
+            entries.push(entry);
+        }
+        child.wait()?;
+        Ok(entries)
     }
 
     fn memory(&self, report: &mut Report) -> Result<()> {

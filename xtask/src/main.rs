@@ -34,8 +34,11 @@ enum Task {
         #[arg(long)]
         dev: bool,
         /// Measure only what the journal costs
-        #[arg(long)]
+        #[arg(long, conflicts_with = "api")]
         journal: bool,
+        /// Measure only what goes through the API
+        #[arg(long)]
+        api: bool,
     },
     /// Play random pods in a random world, in virtual time
     Sim {
@@ -77,9 +80,13 @@ enum Task {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Task::Ci => ci(),
-        Task::Bench { rounds, dev, journal } => {
+        Task::Bench { rounds, dev, journal, api } => {
             let profile = if dev { bench::Profile::Dev } else { bench::Profile::Release };
-            let scope = if journal { bench::Scope::Journal } else { bench::Scope::Everything };
+            let scope = match (journal, api) {
+                (true, _) => bench::Scope::Journal,
+                (false, true) => bench::Scope::Api,
+                (false, false) => bench::Scope::Everything,
+            };
             bench::run(&root()?, rounds, profile, scope)
         }
         Task::Sim { seed: Some(seed), .. } => {

@@ -209,7 +209,8 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
             // Its first state is written before anything is made: nothing of it is anywhere.
             return std::fs::remove_dir_all(folder).map(|()| None).map_err(|error| error_chain(&error));
         }
-        let pod = read_manifest(&node.manifest_path(&uid)).map_err(|error| error_chain(&error))?;
+        let mut pod = read_manifest(&node.manifest_path(&uid)).map_err(|error| error_chain(&error))?;
+        forget_writers(&mut pod);
         let state = PodState::load(&node.state_path(&uid)).map_err(|error| error_chain(&error))?;
         self.begin(pod, Beginning::Resumed(Box::new(state)), lock)?;
         Ok(Some(uid))
@@ -232,7 +233,8 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
     }
 
     /// The API has this pod, or has it differently than before: starts it, changes it, or has it go.
-    pub fn handle_pod(&mut self, pod: Pod) {
+    pub fn handle_pod(&mut self, mut pod: Pod) {
+        forget_writers(&mut pod);
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         if let Some(waiting) = self.waiting.get_mut(&uid) {
             waiting.pod = pod;
@@ -413,13 +415,14 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
         let control = ControlSocket::listen(&folder, driver.handle()).map_err(|error| error_chain(&error))?;
         let driven = Driven { handle: driver.handle(), pod: Arc::new(pod), asked_secs: None };
         shared.pods().insert(uid.clone(), driven);
+        let running = driver.run();
         self.tasks.spawn(async move {
             let told = tokio::spawn(tell(shared.clone(), uid.clone(), watched));
-            driver.run().await;
+            running.await;
             // The last status is durable on the other side before the pod is forgotten on this one.
             let _ = told.await;
             drop(control);
-            shared.forget(&uid, &folder, lock).await;
+            Box::pin(shared.forget(&uid, &folder, lock)).await;
         });
         Ok(())
     }
@@ -526,7 +529,8 @@ async fn watch_pods<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, mut watch:
     }
 }
 
-/// Tells the API what happens in one pod, in order. A status that another one has overtaken already is left out.
+/// Tells the API what happens in one pod, in order. What a request to the API takes is on the heap for as long as it lasts: most of the
+/// time there is none. A status that another one has overtaken already is left out.
 async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut watched: mpsc::UnboundedReceiver<Live>) {
     let mut previous = shared.newest(&uid).and_then(|pod| shared.api.status(&pod));
     let mut unpublished: Option<PodStatus> = None;
@@ -534,7 +538,7 @@ async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut
         let live = match (watched.try_recv(), &unpublished) {
             (Ok(live), _) => live,
             (Err(_), Some(status)) => {
-                shared.publish(&uid, status, &mut previous).await;
+                Box::pin(shared.publish(&uid, status, &mut previous)).await;
                 unpublished = None;
                 continue;
             }
@@ -557,8 +561,8 @@ async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut
             Record::Action(lifecycle::Step { action: Action::RecordEvent(record), .. }) => {
                 let Some(pod) = shared.newest(&uid) else { continue };
                 match shared.record(&pod, &record, at.wall_nanos) {
-                    Recorded::Added(event) => shared.api.record_event(event, true).await,
-                    Recorded::Counted(event) => shared.api.record_event(event, false).await,
+                    Recorded::Added(event) => Box::pin(shared.api.record_event(event, true)).await,
+                    Recorded::Counted(event) => Box::pin(shared.api.record_event(event, false)).await,
                     Recorded::Dropped => {}
                 }
             }
@@ -586,6 +590,11 @@ async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut
 fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Who wrote which field is the API's business, and most of what an object weighs.
+fn forget_writers(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
 }
 
 /// k8s: 3.a.1: `deletionGracePeriodSeconds`, which the API sets together with the timestamp.

@@ -59,18 +59,18 @@ pub struct PodHandle {
 impl PodHandle {
     /// Asks that the pod go; without effect on a pod that is gone.
     pub fn kill(&self, kill: KillPod) {
-        let _ = self.sender.send(Input::Kill(Kill { kill, by: None, eviction: None }));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: None, eviction: None })));
     }
 
     /// Asks that the pod go, and says for the journal who asks: `Ctrl-C`, `usher rm (uid 0)`.
     pub fn kill_by(&self, kill: KillPod, by: impl Into<String>) {
-        let _ = self.sender.send(Input::Kill(Kill { kill, by: Some(by.into()), eviction: None }));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: None })));
     }
 
     /// Evicts the pod, and says for the journal what the node saw.
     pub fn evict(&self, grace: Grace, eviction: Eviction, by: impl Into<String>) {
         let kill = KillPod { trigger: KillTrigger::Evicted, grace };
-        let _ = self.sender.send(Input::Kill(Kill { kill, by: Some(by.into()), eviction: Some(eviction) }));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: Some(eviction) })));
     }
 
     /// Whether nothing of the pod is left, so that nothing can be asked of it any more.
@@ -85,7 +85,7 @@ impl PodHandle {
     /// When a volume could not be brought up to date.
     pub async fn update_objects(&self, objects: Objects) -> Result<Vec<String>, UpdateVolumesError> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.sender.send(Input::Objects { objects, answer });
+        let _ = self.sender.send(Input::Objects { objects: Box::new(objects), answer });
         answered.await.unwrap_or_else(|_| Ok(Vec::new()))
     }
 
@@ -95,13 +95,13 @@ impl PodHandle {
     }
 }
 
-/// What comes in.
+/// What comes in. Small: each pod's channel has room for some that are never used.
 #[derive(Debug)]
 enum Input {
-    Kill(Kill),
+    Kill(Box<Kill>),
     Update(Box<Pod>),
-    Answer(Event),
-    Runtime(RuntimeEvent),
+    Answer(Box<Event>),
+    Runtime(Box<RuntimeEvent>),
     /// A container ended; its termination message is read and its output is complete.
     Exited {
         container_id: String,
@@ -109,7 +109,7 @@ enum Input {
     },
     Warning(String),
     Objects {
-        objects: Objects,
+        objects: Box<Objects>,
         answer: oneshot::Sender<Result<Vec<String>, UpdateVolumesError>>,
     },
 }
@@ -207,10 +207,15 @@ impl<R: Runtime> PodDriver<R> {
         PodHandle { sender: self.sender.clone() }
     }
 
-    /// Runs the pod to its end; returns its last status.
-    pub async fn run(mut self) -> PodStatus {
+    /// Runs the pod to its end; returns its last status. What is awaited is small: the driver is on the heap, once.
+    pub fn run(self) -> impl Future<Output = PodStatus> + Send {
+        let driver = Box::new(self);
+        driver.drive()
+    }
+
+    async fn drive(mut self: Box<Self>) -> PodStatus {
         if self.state.worker.has_sandbox() {
-            self.listen().await;
+            Box::pin(self.listen()).await;
         }
         let mut room = self.world.node().allocations.changes();
         self.after_input();
@@ -231,14 +236,14 @@ impl<R: Runtime> PodDriver<R> {
             self.after_input();
         }
         self.world.forget_allocated();
-        remove_old_journals(self.world.node().clone()).await;
+        Box::pin(remove_old_journals(self.world.node().clone())).await;
         self.state.worker.status()
     }
 
     async fn take(&mut self, input: Input) {
         match input {
             Input::Kill(kill) => {
-                self.journal.append(Record::Kill(kill.clone()));
+                self.journal.append(Record::Kill((*kill).clone()));
                 match kill.eviction {
                     Some(eviction) => self.state.worker.handle_eviction(kill.kill.grace, eviction, clock::now()),
                     None => self.state.worker.handle_kill(kill.kill, clock::now()),
@@ -250,18 +255,18 @@ impl<R: Runtime> PodDriver<R> {
                     self.running.remove(&id);
                     self.state.driver.hooks_begun.remove(&id);
                 }
-                if matches!(event, Event::SandboxReady { .. }) {
-                    self.listen().await;
+                if matches!(*event, Event::SandboxReady { .. }) {
+                    Box::pin(self.listen()).await;
                 }
-                if let Event::ContainerStarted { id, .. } = &event {
+                if let Event::ContainerStarted { id, .. } = &*event {
                     self.follow(*id);
                 }
                 for measured in self.world.take_measured() {
                     self.journal.append(measured);
                 }
-                self.hand(event);
+                self.hand(*event);
             }
-            Input::Runtime(event) => self.take_runtime(event).await,
+            Input::Runtime(event) => Box::pin(self.take_runtime(*event)).await,
             Input::Exited { container_id, exit } => {
                 let container_id = lifecycle::ContainerId(container_id);
                 self.hand(Event::ContainerExited { container_id, exit });
@@ -270,7 +275,7 @@ impl<R: Runtime> PodDriver<R> {
             Input::Objects { objects, answer } => {
                 let world = self.world.clone();
                 // Whoever asked may have gone away meanwhile.
-                tokio::spawn(async move { answer.send(world.update_objects(objects).await) });
+                tokio::spawn(async move { answer.send(world.update_objects(*objects).await) });
             }
         }
     }
@@ -370,7 +375,7 @@ impl<R: Runtime> PodDriver<R> {
                             Event::ImagePullFailed { id, reason: "ErrImagePull".to_owned(), message }
                         }
                     };
-                    let _ = sender.send(Input::Answer(event));
+                    let _ = sender.send(Input::Answer(Box::new(event)));
                 });
             }
             Action::RunHook { container, container_id, hook, handler } => {
@@ -396,7 +401,7 @@ impl<R: Runtime> PodDriver<R> {
                         let _ = sender.send(Input::Warning(message));
                     };
                     if let Some(event) = world.perform(id, action, &mut warn).await {
-                        let _ = sender.send(Input::Answer(event));
+                        let _ = sender.send(Input::Answer(Box::new(event)));
                     }
                 });
             }
@@ -411,7 +416,7 @@ impl<R: Runtime> PodDriver<R> {
             self.running.insert(hook.id, Running::Exec { exec_id });
             tokio::spawn(async move {
                 let outcome = world.exec_hook(&hook).await;
-                let _ = sender.send(Input::Answer(Event::HookFinished { id: hook.id, outcome }));
+                let _ = sender.send(Input::Answer(Box::new(Event::HookFinished { id: hook.id, outcome })));
             });
             return;
         }
@@ -421,7 +426,7 @@ impl<R: Runtime> PodDriver<R> {
                 outcome = world.engine_hook(&hook, begun) => outcome,
                 _ = cancelled => HookOutcome::Cancelled,
             };
-            let _ = sender.send(Input::Answer(Event::HookFinished { id: hook.id, outcome }));
+            let _ = sender.send(Input::Answer(Box::new(Event::HookFinished { id: hook.id, outcome })));
         });
     }
 
@@ -452,7 +457,7 @@ impl<R: Runtime> PodDriver<R> {
                 let sender = self.sender.clone();
                 tokio::spawn(async move {
                     while let Some(event) = events.recv().await {
-                        if sender.send(Input::Runtime(event)).is_err() {
+                        if sender.send(Input::Runtime(Box::new(event))).is_err() {
                             return;
                         }
                     }
@@ -460,7 +465,7 @@ impl<R: Runtime> PodDriver<R> {
             }
             Err(error) => {
                 let message = error_chain(&error);
-                let _ = self.sender.send(Input::Runtime(RuntimeEvent::SandboxLost { message }));
+                let _ = self.sender.send(Input::Runtime(Box::new(RuntimeEvent::SandboxLost { message })));
             }
         }
     }

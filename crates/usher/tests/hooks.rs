@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::cell::Cell;
+
 use support::Machine;
 
 fn pod(name: &str, spec: &str) -> String {
@@ -174,7 +176,13 @@ containers:
       exec: {command: ["tapp", "say", "preStop"]}"#,
     );
     let mut running = machine.run(&manifest, &[]);
-    running.wait_for("the hook", |entry| is_action(entry, "RunHook"));
+    // Both, in whichever order: as long as the main process does not handle signals, the kernel drops them.
+    let (is_begun, is_up) = (Cell::new(false), Cell::new(false));
+    running.wait_for("the hook and the main process", |entry| {
+        is_begun.set(is_begun.get() || is_action(entry, "RunHook"));
+        is_up.set(is_up.get() || entry["output"]["line"].as_str().is_some_and(|line| line.contains("main: start")));
+        is_begun.get() && is_up.get()
+    });
     running.interrupt();
     let ended = running.end();
     assert_eq!(ended.code, Some(0), "{}", ended.story());

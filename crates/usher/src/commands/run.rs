@@ -93,9 +93,10 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
         let observer = exporter.as_ref().map(|exporter| (world_uid, exporter.observer()));
         let teller = Teller { story, output: run.output, quiet: run.quiet, progress: Progress::new(bars.clone()), observer };
         named.push((world_name, driver.handle()));
+        let running = driver.run();
         pods.spawn(async move {
             let teller = tokio::spawn(teller.tell_all(watched));
-            let status = driver.run().await;
+            let status = running.await;
             drop(control);
             let removed = std::fs::remove_dir_all(&folder);
             drop(lock);

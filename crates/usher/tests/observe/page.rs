@@ -216,3 +216,33 @@ fn where_no_journals_are_kept_the_page_says_so() {
         assert!(life.body.contains("event: lost\n") && life.body.contains(expected), "{}", life.body);
     }
 }
+
+#[test]
+fn a_life_that_is_opened_before_it_began_is_shown_when_it_begins() {
+    let Some(machine) = Machine::new("a_life_that_is_opened_before_it_began_is_shown_when_it_begins") else { return };
+    let served = Served::start(&machine, &["--max-pods", "1"]);
+    let lasting = "terminationGracePeriodSeconds: 600
+containers:
+- name: app
+  image: tapp:1
+  imagePullPolicy: Never
+  command: [tapp, run]
+  lifecycle: {preStop: {exec: {command: [tapp, sleep, '600000']}}}";
+    served.create_pod("first", lasting);
+    served.wait_ready("first");
+    // The node takes it up when the first one is gone, which is not before somebody wants that.
+    served.create_pod("web", &format!("priority: 2000000000\npriorityClassName: system-node-critical\n{POD}"));
+    let pod: Value = serde_json::from_str(&served.get("/api/v1/namespaces/default/pods/web")).expect("JSON");
+    let uid = pod["metadata"]["uid"].as_str().expect("a uid");
+    let mut told = served.lines(&format!("/ui/life?uid={uid}"));
+    let waits = told.by_ref().find(|line| line.starts_with("event: ")).expect("something is told");
+    assert_eq!(waits, "event: waiting");
+    let gone = served.ask("DELETE", "/api/v1/namespaces/default/pods/first?gracePeriodSeconds=0", &[], "");
+    assert!(gone.code < 300, "{gone:?}");
+    let next = told.by_ref().find(|line| line.starts_with("event: ")).expect("the life is told");
+    assert_eq!(next, "event: life");
+    served.delete_pod("web");
+    served.wait_gone("web");
+    let last = told.filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok()).last().expect("the stream ends");
+    assert_eq!(last["isOver"], true);
+}

@@ -67,6 +67,13 @@ impl<'m> Served<'m> {
         answer.body
     }
 
+    /// The lines of an answer as they come, its head among them.
+    pub(crate) fn lines(&self, path: &str) -> impl Iterator<Item = String> + use<> {
+        let mut stream = self.connect();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: usher\r\n\r\n").expect("asked");
+        BufReader::new(stream).lines().map_while(Result::ok)
+    }
+
     /// The header that makes a request one of the user who only looks.
     pub(crate) fn read_only(&self) -> String {
         format!("Authorization: Bearer {}", self.token("read-only"))
@@ -94,15 +101,13 @@ impl<'m> Served<'m> {
 
     /// Waits until the API says of a pod what is wanted; `None` is said of one that is gone.
     pub(crate) fn wait(&self, name: &str, what: &str, wanted: impl Fn(Option<&Value>) -> bool) {
-        let mut stream = self.connect();
-        let path = format!("{PODS}?watch=true&fieldSelector=metadata.name%3D{name}");
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: usher\r\n\r\n").expect("asked");
+        let lines = self.lines(&format!("{PODS}?watch=true&fieldSelector=metadata.name%3D{name}"));
         let list: Value = serde_json::from_str(&self.get(&format!("{PODS}?fieldSelector=metadata.name%3D{name}"))).expect("JSON");
         if wanted(list["items"].get(0)) {
             return;
         }
         let mut seen = Vec::new();
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        for line in lines {
             let Ok(change) = serde_json::from_str::<Value>(&line) else { continue };
             if wanted((change["type"] != "DELETED").then_some(&change["object"])) {
                 return;

@@ -9,7 +9,7 @@ use shim::protocol::{
     encode_frame,
 };
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
@@ -122,12 +122,18 @@ impl Connection {
 
     /// Waits for more bytes. Cancelling loses nothing.
     pub(crate) async fn fill(&mut self) -> Result<(), ConnectionError> {
-        let mut buffer = [0; READ_BYTES];
-        match self.socket.read(&mut buffer).await? {
-            0 => Err(ConnectionError::Closed),
-            length => {
-                self.frames.extend(&buffer[..length]);
-                Ok(())
+        loop {
+            self.socket.readable().await?;
+            // On the stack, after the wait: a pod's task waits most of the time, and would keep the buffer.
+            let mut buffer = [0; READ_BYTES];
+            match self.socket.try_read(&mut buffer) {
+                Ok(0) => return Err(ConnectionError::Closed),
+                Ok(length) => {
+                    self.frames.extend(&buffer[..length]);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }

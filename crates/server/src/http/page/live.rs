@@ -37,6 +37,9 @@ const GATHER: Duration = Duration::from_millis(200);
 /// Something is sent at least so often: the time goes on in a life, and whoever has gone away is noticed.
 const PULSE: Duration = Duration::from_secs(5);
 
+/// What is said of a pod of the API that has no journal.
+const WAITING: &str = "Nothing has happened to this pod yet: the node has not taken it up.";
+
 /// Pods that are gone and still shown, the newest.
 const GONE_MAX: usize = 200;
 
@@ -161,18 +164,25 @@ pub(super) fn life(shared: &Arc<Shared>, user: &User, uid: &str) -> ApiResult<An
                 return None;
             }
             changes = changes.resubscribe();
-            let life = open.shared.lives.life(uid, sight).await;
-            let is_over = life.as_ref().map_or(true, |life| life["isOver"] == true);
-            let piece = match life {
-                Ok(life) => open.event("life", &life),
+            let (piece, is_over) = match open.shared.lives.life(uid.clone(), sight).await {
+                Ok(life) => (open.event("life", &life), life["isOver"] == true),
+                Err(BackendError::NotFound(_)) if is_known(&open.shared, &uid) => {
+                    (open.event("waiting", &json!({ "message": WAITING })), false)
+                }
                 Err(BackendError::NotFound(message) | BackendError::Invalid(message) | BackendError::Failed(message)) => {
-                    open.event("lost", &json!({ "message": message }))
+                    (open.event("lost", &json!({ "message": message })), true)
                 }
             };
             Some((piece, (!is_over).then_some((open, changes, false))))
         }
     });
     Ok(answer(pieces))
+}
+
+/// Whether a pod with this uid is in the API: the node may not have taken it up yet.
+fn is_known(shared: &Shared, uid: &str) -> bool {
+    let pods = shared.registry.store().list(stored("pods").stored_as);
+    pods.iter(None).any(|(_, stored)| object::uid(&stored.value()) == uid)
 }
 
 async fn life_changed(changes: &mut broadcast::Receiver<String>, uid: &str) {

@@ -80,16 +80,17 @@ fn remembered(path: &Path) -> Option<Remembered> {
     Some(Remembered { namespace: parts.next()?, name: parts.next()?, uid: parts.next()?, last_millis })
 }
 
-const fn not_remembered(node: &NodeConfig) -> &'static str {
+fn not_remembered(node: &NodeConfig) -> BackendError {
     if node.journal.bytes_max == 0 {
-        "No journals are kept on this machine (--journal-max-bytes 0), and a life is shown from its journal."
+        let why = "No journals are kept on this machine (--journal-max-bytes 0), and a life is shown from its journal.";
+        BackendError::Invalid(why.to_owned())
     } else {
-        "No such pod is remembered."
+        BackendError::NotFound("No such pod is remembered.".to_owned())
     }
 }
 
 fn read(node: &NodeConfig, uid: &str, sight: Sight) -> Result<Value, BackendError> {
-    let path = of_uid(node, uid).ok_or_else(|| BackendError::NotFound(not_remembered(node).to_owned()))?;
+    let path = of_uid(node, uid).ok_or_else(|| not_remembered(node))?;
     let journal = journal::read(&path).map_err(|error| BackendError::Failed(error_chain(&error)))?;
     let life = Life::of(&journal).ok_or_else(|| BackendError::Failed("the journal has no heading".to_owned()))?;
     let life = match sight {

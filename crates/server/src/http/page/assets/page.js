@@ -299,6 +299,7 @@ function lifeView(uid, signal) {
   };
   follow(`/ui/life?uid=${encodeURIComponent(uid)}`, signal, (name, life) => {
     if (name === "lost") show(el("a", { class: "back", href: "#/" }, "‹ All pods"), el("p", { class: "empty" }, life.message));
+    else if (name === "waiting") redraw(parts.head, life.message, () => el("p", { class: "empty" }, life.message));
     else draw(life);
     return name === "lost" || life.isOver;
   });

@@ -23,6 +23,9 @@ fn target() -> Target {
         "shim_answers" => runtime::fuzzing::shim_answers,
         "http_answer" => node::fuzzing::http_answer,
         "grpc_answer" => node::fuzzing::grpc_answer,
+        "websocket_frames" => server::fuzzing::websocket_frames,
+        "spdy_frames" => server::fuzzing::spdy_frames,
+        "protobuf_body" => server::fuzzing::protobuf_body,
         _ => panic!("USHER_FUZZ_TARGET={name:?} is no target"),
     }
 }

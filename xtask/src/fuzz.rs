@@ -30,6 +30,9 @@ const TARGETS: &[Target] = &[
     Target { name: "shim_answers", bytes_max: 4096 },
     Target { name: "http_answer", bytes_max: 4096 },
     Target { name: "grpc_answer", bytes_max: 4096 },
+    Target { name: "websocket_frames", bytes_max: 4096 },
+    Target { name: "spdy_frames", bytes_max: 4096 },
+    Target { name: "protobuf_body", bytes_max: 2048 },
 ];
 
 /// One input that takes longer, in seconds, is a finding.

@@ -1,7 +1,11 @@
 //! Container logs as the shim writes them (CRI log format): reading lines, and following a file that grows and rotates.
 
+pub mod choice;
+pub mod instance;
+
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use rustix::fs::inotify;
@@ -10,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use self::instance::{InstanceLog, Piece};
 use crate::journal::Live;
 
 /// One line of a CRI log: `2026-01-02T03:04:05.000000006Z stdout F text`.
@@ -21,16 +26,23 @@ pub struct LogLine<'a> {
     pub stream: &'a str,
     /// The line goes on in the next entry of the same stream.
     pub is_partial: bool,
-    /// The text without its newline.
-    pub text: &'a str,
+    /// The text without its newline, as it was printed.
+    pub text: &'a [u8],
 }
 
 impl<'a> LogLine<'a> {
     /// Takes a line of the file apart; `None` if it is not of the format.
-    pub fn parse(line: &'a str) -> Option<Self> {
-        let (time, rest) = line.split_once(' ')?;
-        let (stream, rest) = rest.split_once(' ')?;
-        let (tag, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        fn word(line: &[u8]) -> Option<(&str, &[u8])> {
+            let end = line.iter().position(|byte| *byte == b' ')?;
+            Some((std::str::from_utf8(&line[..end]).ok()?, &line[end + 1..]))
+        }
+        let (time, rest) = word(line)?;
+        let (stream, rest) = word(rest)?;
+        let (tag, text) = match word(rest) {
+            Some(split) => split,
+            None => (std::str::from_utf8(rest).ok()?, [].as_slice()),
+        };
         let is_partial = match tag.split(':').next() {
             Some("P") => true,
             Some("F") => false,
@@ -38,6 +50,69 @@ impl<'a> LogLine<'a> {
         };
         Some(Self { time, stream, is_partial, text })
     }
+}
+
+/// Pieces of a log that wait for whoever wants them.
+pub const PIECES_MAX: usize = 4;
+
+/// How long nobody looks at a log of which nothing is heard. Where the kernel tells of changes, they are heard at once.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The same where it does not, because too much is being watched already.
+const LOOK_UNTOLD_EVERY: Duration = Duration::from_millis(100);
+
+/// Waits until nothing more is written to a log.
+pub type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Gives a log out, and with `ended` also what is written until that is over, and for as long as anybody wants it.
+///
+/// # Errors
+/// The files cannot be read.
+pub async fn give_out(mut log: InstanceLog, ended: Option<Ended>, to: &mpsc::Sender<Vec<u8>>) -> std::io::Result<()> {
+    let mut is_over = ended.is_none();
+    let mut ended = ended.unwrap_or_else(|| Box::pin(std::future::pending()));
+    // Before anything is read, so that nothing is written unheard.
+    let notify = if is_over { None } else { watch_folder(log.folder()).ok() };
+    let pause = if notify.is_some() { LOOK_EVERY } else { LOOK_UNTOLD_EVERY };
+    loop {
+        let read = tokio::task::spawn_blocking(move || (log.read_next(), log)).await;
+        let piece;
+        (piece, log) = read.map_err(std::io::Error::other)?;
+        match piece? {
+            Piece::Text(text) => {
+                if to.send(text).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Piece::Enough => return Ok(()),
+            // Everything was written when it ended.
+            Piece::NotYet if is_over => return Ok(()),
+            Piece::NotYet => tokio::select! {
+                () = &mut ended => is_over = true,
+                () = to.closed() => return Ok(()),
+                () = changed(notify.as_ref()) => {}
+                () = tokio::time::sleep(pause) => {}
+            },
+        }
+    }
+}
+
+async fn changed(notify: Option<&AsyncFd<OwnedFd>>) {
+    let Some(notify) = notify else { return std::future::pending().await };
+    match notify.readable().await {
+        Ok(mut ready) => {
+            drain(notify.get_ref());
+            ready.clear_ready();
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn watch_folder(folder: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let notify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    let wanted = inotify::WatchFlags::CREATE | inotify::WatchFlags::MODIFY | inotify::WatchFlags::MOVED_TO;
+    inotify::add_watch(&notify, folder, wanted)?;
+    watched(notify)
 }
 
 /// Shows a container's output while it is written.
@@ -76,18 +151,15 @@ fn watched(notify: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
 }
 
 async fn follow(
-    path: &std::path::Path,
+    path: &Path,
     container: &str,
     watcher: &mpsc::UnboundedSender<Live>,
     mut finished: oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
-    let notify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
     let folder = path.parent().unwrap_or(path);
     tokio::fs::create_dir_all(folder).await?;
-    let wanted = inotify::WatchFlags::CREATE | inotify::WatchFlags::MODIFY | inotify::WatchFlags::MOVED_TO;
-    inotify::add_watch(&notify, folder, wanted)?;
-    let notify = watched(notify)?;
-    let mut lines = Lines { container, watcher, held: [String::new(), String::new()], rest: Vec::new() };
+    let notify = watch_folder(folder)?;
+    let mut lines = Lines { container, watcher, held: [Vec::new(), Vec::new()], rest: Vec::new() };
     let mut current: Option<tokio::fs::File> = None;
     loop {
         let is_last = finished.try_recv().is_ok();
@@ -140,7 +212,7 @@ fn drain(notify: &OwnedFd) {
     while reader.next().is_ok() {}
 }
 
-async fn open_if_other(path: &std::path::Path, current: Option<&tokio::fs::File>) -> std::io::Result<Option<tokio::fs::File>> {
+async fn open_if_other(path: &Path, current: Option<&tokio::fs::File>) -> std::io::Result<Option<tokio::fs::File>> {
     use std::os::unix::fs::MetadataExt as _;
     let file = match tokio::fs::File::open(path).await {
         Ok(file) => file,
@@ -156,7 +228,7 @@ struct Lines<'a> {
     container: &'a str,
     watcher: &'a mpsc::UnboundedSender<Live>,
     /// Beginnings of lines whose end has not come yet: stdout, stderr.
-    held: [String; 2],
+    held: [Vec<u8>; 2],
     /// Bytes after the last newline of the file.
     rest: Vec<u8>,
 }
@@ -175,20 +247,20 @@ impl Lines<'_> {
             self.rest.extend_from_slice(&buffer[..read]);
             while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
-                self.take(&String::from_utf8_lossy(&line[..end]));
+                self.take(&line[..end]);
             }
         }
     }
 
-    fn take(&mut self, line: &str) {
+    fn take(&mut self, line: &[u8]) {
         let Some(line) = LogLine::parse(line) else { return };
         let held = &mut self.held[usize::from(line.stream == "stderr")];
-        held.push_str(line.text);
+        held.extend_from_slice(line.text);
         if line.is_partial && held.len() < LINE_SHOWN_MAX {
             return;
         }
-        let line_shown = std::mem::take(held);
-        self.show(line.stream, line_shown);
+        let whole = std::mem::take(held);
+        self.show(line.stream, &String::from_utf8_lossy(&whole));
     }
 
     /// The container has ended: what it printed without a newline is a line as well.
@@ -196,13 +268,13 @@ impl Lines<'_> {
         for (index, stream) in ["stdout", "stderr"].into_iter().enumerate() {
             let line = std::mem::take(&mut self.held[index]);
             if !line.is_empty() {
-                self.show(stream, line);
+                self.show(stream, &String::from_utf8_lossy(&line));
             }
         }
     }
 
-    fn show(&self, stream: &str, line: String) {
-        let (container, stream) = (self.container.to_owned(), stream.to_owned());
+    fn show(&self, stream: &str, line: &str) {
+        let (container, stream, line) = (self.container.to_owned(), stream.to_owned(), line.to_owned());
         let _ = self.watcher.send(Live::Output { container, stream, line });
     }
 }
@@ -214,10 +286,10 @@ mod tests {
     #[test]
     fn a_last_line_without_a_newline_is_shown_at_the_end() {
         let (watcher, mut watched) = mpsc::unbounded_channel();
-        let mut lines = Lines { container: "c", watcher: &watcher, held: [String::new(), String::new()], rest: Vec::new() };
-        lines.take("2026-01-02T03:04:05Z stdout F whole");
-        lines.take("2026-01-02T03:04:05Z stderr P bro");
-        lines.take("2026-01-02T03:04:05Z stderr P ken");
+        let mut lines = Lines { container: "c", watcher: &watcher, held: [Vec::new(), Vec::new()], rest: Vec::new() };
+        lines.take(b"2026-01-02T03:04:05Z stdout F whole");
+        lines.take(b"2026-01-02T03:04:05Z stderr P bro");
+        lines.take(b"2026-01-02T03:04:05Z stderr P ken");
         lines.end();
         lines.end();
         let output =
@@ -231,9 +303,10 @@ mod tests {
 
     #[test]
     fn a_log_line_is_taken_apart() {
-        let line = LogLine::parse("2026-01-02T03:04:05.000000006Z stderr P half a line").expect("of the format");
-        assert_eq!(line, LogLine { time: "2026-01-02T03:04:05.000000006Z", stream: "stderr", is_partial: true, text: "half a line" });
-        assert_eq!(LogLine::parse("2026-01-02T03:04:05Z stdout F").expect("an empty line").text, "");
-        assert_eq!(LogLine::parse("no log line"), None);
+        let line = LogLine::parse(b"2026-01-02T03:04:05.000000006Z stderr P half \xff line").expect("of the format");
+        let expected = LogLine { time: "2026-01-02T03:04:05.000000006Z", stream: "stderr", is_partial: true, text: b"half \xff line" };
+        assert_eq!(line, expected);
+        assert_eq!(LogLine::parse(b"2026-01-02T03:04:05Z stdout F").expect("an empty line").text, b"");
+        assert_eq!(LogLine::parse(b"no log line"), None);
     }
 }

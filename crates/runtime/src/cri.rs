@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::streams::{AttachRequest, ContainerStreams, StreamingExecRequest};
@@ -94,6 +95,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Joins the streams of a container's main process: its output from now on, its input if it takes any. CRI `Attach`.
     fn attach(&self, request: &AttachRequest) -> impl Future<Output = Result<ContainerStreams, ExecError>> + Send;
+
+    /// Connects to a TCP port of the loopback of the pod: what listens there need not listen on the pod's address. CRI `PortForward`.
+    fn port_forward(&self, pod_uid: &str, port: u16) -> impl Future<Output = Result<TcpStream, PortForwardError>> + Send;
 
     /// Kills a running exec with its whole process tree.
     fn kill_exec(&self, pod_uid: &str, exec_id: &str) -> impl Future<Output = Result<(), SignalContainerError>> + Send;
@@ -717,6 +721,50 @@ pub enum ExecError {
         /// Why.
         source: Cause,
     },
+}
+
+/// There is no connection to a port of a pod.
+#[derive(Debug, thiserror::Error)]
+pub enum PortForwardError {
+    /// The pod's network cannot be entered.
+    #[error("failed to find the network namespace of pod {pod}")]
+    Sandbox {
+        /// The pod's uid.
+        pod: String,
+        /// Why.
+        source: Cause,
+    },
+    /// Nothing answers at the port, neither with IPv4 nor with IPv6.
+    #[error(
+        "failed to execute portforward in network namespace \"{netns}\": failed to connect to localhost:{port} inside namespace \"{pod}\", \
+         IPv4: dial tcp4 127.0.0.1:{port}: {} IPv6: dial tcp6 [::1]:{port}: {}",
+        dial_text(v4),
+        dial_text(v6)
+    )]
+    Connect {
+        /// The pod's uid.
+        pod: String,
+        /// Where the kernel shows its network namespace.
+        netns: String,
+        /// The port.
+        port: u16,
+        /// What came of IPv4.
+        v4: std::io::Error,
+        /// What came of IPv6.
+        v6: std::io::Error,
+    },
+}
+
+/// As Go's network library tells it: its table has the C library's words with a small first letter.
+fn dial_text(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::TimedOut {
+        return "i/o timeout".to_owned();
+    }
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_lowercase().to_string()).unwrap_or_default();
+    format!("connect: {first}{}", letters.as_str())
 }
 
 /// What a pod uses cannot be told.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use server::backend::NoBackend;
 use server::lives::NoLives;
-use server::{Config, Server};
+use server::{Config, Patience, Server};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -21,6 +21,7 @@ async fn main() -> anyhow::Result<()> {
         names: Vec::new(),
         backend: Arc::new(NoBackend),
         lives: Arc::new(NoLives::default()),
+        patience: Patience::default(),
         metrics: prometheus::Registry::new(),
     };
     let server = Server::start(config).await?;

@@ -44,6 +44,38 @@ pub struct PodChanges {
     ready: VecDeque<PodChange>,
 }
 
+/// The changes of one pod.
+#[derive(Debug)]
+pub struct PodWatch {
+    registry: Registry,
+    namespace: String,
+    name: String,
+    changes: Option<Changes>,
+}
+
+impl PodWatch {
+    /// Waits until the pod has changed, or may have. May be dropped and called again: nothing is lost.
+    pub async fn changed(&mut self) {
+        let is_kept = match &mut self.changes {
+            Some(changes) => changes.next().await.is_ok(),
+            None => false,
+        };
+        if !is_kept {
+            self.begin();
+        }
+    }
+
+    fn begin(&mut self) {
+        let kind = stored("pods");
+        let selector = Selector::parse(kind, "", &format!("metadata.name={}", self.name));
+        let since = self.registry.store().revision().to_string();
+        self.changes = selector.ok().and_then(|selector| {
+            let options = ListOptions { selector, resource_version: since, ..ListOptions::default() };
+            self.registry.watch(kind, Some(&self.namespace), &options, None).ok()
+        });
+    }
+}
+
 /// What pods refer to.
 const REFERRED: [&str; 2] = ["configmaps", "secrets"];
 
@@ -101,6 +133,13 @@ impl NodeClient {
     /// There is none.
     pub fn pod(&self, namespace: &str, name: &str) -> ApiResult<Pod> {
         typed(self.registry.get(stored("pods"), namespace, name)?)
+    }
+
+    /// The changes of one pod from now on.
+    pub fn pod_changes(&self, namespace: &str, name: &str) -> PodWatch {
+        let mut watch = PodWatch { registry: self.registry.clone(), namespace: namespace.to_owned(), name: name.to_owned(), changes: None };
+        watch.begin();
+        watch
     }
 
     /// The handler of a RuntimeClass, if there is such a class.

@@ -16,6 +16,8 @@ pub mod body;
 pub mod client;
 pub mod discovery;
 pub mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 pub mod kinds;
 pub mod lives;
@@ -37,7 +39,7 @@ pub mod strategy;
 pub mod stream;
 pub mod table;
 
-pub use self::http::ListenError;
+pub use self::http::{ListenError, Patience};
 pub use self::server::{Config, KUBECONFIG_FILE, READ_ONLY_KUBECONFIG_FILE, SECRETS_FOLDER, STORE_FILE, Server, StartError};
 
 /// Bytes as hexadecimal digits.

@@ -378,4 +378,29 @@ mod tests {
             assert!(read(&bytes, "io.k8s.api.core.v1.Pod").is_err() || what == "deep or broken", "{what}");
         }
     }
+
+    #[test]
+    fn bodies_of_the_corpus_become_objects_or_errors() {
+        let metadata = field(1, &[field(1, b"name"), field(3, b"default"), field(11, &[field(1, b"a"), field(2, b"b")].concat())].concat());
+        let container = [field(1, b"main"), field(2, b"image"), field(3, b"run"), vec![5 << 3 | 2, 2, 8, 1]].concat();
+        let spec = [field(2, &container), vec![4 << 3, 30], field(3, b"Always")].concat();
+        let data =
+            [field(2, &[field(1, b"key"), field(2, b"value")].concat()), field(3, &[field(1, b"key"), field(2, &[0xff, 0])].concat())]
+                .concat();
+        let seeds = [
+            ("pod", 0, body("Pod", &[metadata.clone(), field(2, &spec)].concat())),
+            ("config map", 1, body("ConfigMap", &[metadata.clone(), data].concat())),
+            (
+                "delete options",
+                2,
+                body("DeleteOptions", &[8, 5, 4 << 3 | 2, 10, b'B', b'a', b'c', b'k', b'g', b'r', b'o', b'u', b'n', b'd']),
+            ),
+            ("eviction", 3, body("Eviction", &[metadata, field(2, &[8, 0])].concat())),
+            ("fixed numbers", 0, body("Pod", &[9, 0, 0, 0, 0, 0, 0, 0, 0, 13, 0, 0, 0, 0])),
+            ("broken off", 0, body("Pod", &[0x0a, 200, 1])),
+            ("no magic", 1, b"{}".to_vec()),
+        ];
+        let seeds = seeds.map(|(name, first, body): (&str, u8, Vec<u8>)| (name.to_owned(), [vec![first], body].concat()));
+        crate::fuzzing::replay::replay("protobuf_body", seeds, crate::fuzzing::protobuf_body);
+    }
 }

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::backend::Backend;
 use crate::client::NodeClient;
-use crate::http::{ListenError, Listeners, Metrics, Shared};
+use crate::http::{ListenError, Listeners, Metrics, Patience, Shared};
 use crate::lives::Lives;
 use crate::registry::{Registry, now};
 use crate::security::certificates::{CertificateError, Certificates, write_file};
@@ -48,6 +48,8 @@ pub struct Config {
     pub backend: Arc<dyn Backend>,
     /// What it remembers of its pods.
     pub lives: Arc<dyn Lives>,
+    /// How long it waits for its clients.
+    pub patience: Patience,
     /// The metrics of the process: the server adds its own and shows them all.
     pub metrics: prometheus::Registry,
 }
@@ -119,7 +121,8 @@ impl Server {
         let addresses = listeners.addresses();
         write_kubeconfigs(&folder, &certificates, &addresses)?;
         let (stop, stopped) = watch::channel(false);
-        let shared = Arc::new(Shared::new(registry.clone(), (config.backend, config.lives), metrics, tokens, stopped.clone()));
+        let shared =
+            Arc::new(Shared::new(registry.clone(), (config.backend, config.lives), metrics, tokens, config.patience, stopped.clone()));
         let expiring = tokio::spawn(expire_events(registry.clone()));
         let serving = listeners.serve(shared, tls, stopped);
         let task = tokio::spawn(async move {

@@ -8,14 +8,14 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use server::SECRETS_FOLDER;
 use server::security::certificates::{Certificates, Pair};
+use server::{Patience, SECRETS_FOLDER};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use support::{Scene, scene};
+use support::{Scene, scene, scene_with_patience};
 
 /// How long any answer may take.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -176,6 +176,76 @@ async fn large_bodies_are_refused_before_they_are_held() {
     drop(reader);
     let sent = sending.await.expect("the sender ends");
     assert!(sent < 100, "the server took all of it");
+}
+
+/// Ways of being slow, and what is said before.
+const SLOW: [(&str, &str); 5] = [
+    ("nothing after the greeting", ""),
+    ("half a word", "GE"),
+    ("a head without end", "GET /api/v1/pods HTTP/1.1\r\nHost: localhost\r\nX-"),
+    (
+        "a body without end",
+        "POST /api/v1/namespaces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    ),
+    ("no second request", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_are_let_go_and_hold_up_nobody() {
+    let time = Duration::from_secs(3);
+    let scene = scene_with_patience(Patience { handshake: time, head: time, body: time }).await;
+    let admin = pair(&scene, "admin");
+    let mut slow = Vec::new();
+    for _ in 0..10 {
+        let stream = TcpStream::connect(scene.server.addresses()[0]).await.expect("connected");
+        slow.push(("no greeting", tokio::spawn(until_closed(stream))));
+        for (what, said) in SLOW {
+            let mut stream = connect(&scene, Some(&admin)).await.expect("connected");
+            stream.write_all(said.as_bytes()).await.expect("written");
+            slow.push((what, tokio::spawn(until_closed(stream))));
+        }
+    }
+    let (code, text) = ask(&scene, Some(&admin), &get("/api/v1/namespaces", "")).await.expect("answered");
+    assert_eq!(code, 200, "{text}");
+    for (what, closed) in slow {
+        let text = closed.await.unwrap_or_else(|_| panic!("it waits for a client that says {what}"));
+        assert_eq!(text.contains("HTTP/1.1 408 "), what == "a body without end", "{what}: {text}");
+        assert_eq!(text.contains("HTTP/1.1 200 "), what == "no second request", "{what}: {text}");
+    }
+}
+
+/// What comes until the other side closes.
+async fn until_closed(mut stream: impl tokio::io::AsyncRead + Unpin) -> String {
+    let mut bytes = Vec::new();
+    // Broken or ended, it is over.
+    let _ = tokio::time::timeout(ANSWER_TIME, stream.read_to_end(&mut bytes)).await.expect("it is closed");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_containers_do_not_leave_their_pod() {
+    let scene = scene().await;
+    let admin = pair(&scene, "admin");
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "namespace": "default" }, "spec": { "containers": [{ "name": "a", "image": "x" }] },
+    });
+    let pods = server::kinds::stored("pods");
+    scene.server.registry().create(pods, "default", pod, &server::registry::WriteOptions::of("test")).await.expect("created");
+    for container in ["..", "../a", "..%2f..%2fother_pod_uid%2fa", "a%00", "%2fetc", "a%2f..%2fa"] {
+        for part in ["log?", "exec?command=true&stdout=1&", "attach?stdout=1&"] {
+            let path = format!("/api/v1/namespaces/default/pods/p/{part}container={container}");
+            let (code, text) = ask(&scene, Some(&admin), &get(&path, "")).await.expect("answered");
+            assert!(code == 400 && text.contains("is not valid for pod p"), "{path}: {text}");
+        }
+        let path = format!("/ui/log?namespace=default&name=p&uid=u&container={container}");
+        let (code, text) = ask(&scene, Some(&admin), &get(&path, "")).await.expect("answered");
+        assert!(code == 400 && text.contains("is no container"), "{path}: {text}");
+    }
+    for port in ["0", "65536", "-1", "x", "80,0"] {
+        let path = format!("/api/v1/namespaces/default/pods/p/portforward?ports={port}");
+        let (code, text) = ask(&scene, Some(&admin), &get(&path, "")).await.expect("answered");
+        assert!(code == 400 && text.contains("must be a number from 1 to 65535"), "{path}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

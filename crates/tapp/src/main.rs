@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! tapp run [--term-delay MS] [--ignore-term] [--exit-after MS] [--exit-code N] [--term-code N] [--http PORT] [--grpc PORT] [--udp PORT] [--fail-after MS]
+//!          [--reverse HOST:PORT …]
 //! tapp say TEXT… | sleep MS | out TEXT | flood BYTES | code N   [then …]
 //! tapp call NAME ARGUMENT…   [then …]
 //! ```
@@ -16,6 +17,7 @@ mod grpc;
 mod hook;
 mod http;
 mod report;
+mod reverse;
 mod run;
 mod udp;
 

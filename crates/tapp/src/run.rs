@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::report::report;
-use crate::{grpc, http, udp};
+use crate::{grpc, http, reverse, udp};
 
 /// How the main process behaves.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(crate) struct Options {
     http: Option<u16>,
     grpc: Option<u16>,
     udp: Option<u16>,
+    reverse: Vec<String>,
     fail_after: Option<Duration>,
 }
 
@@ -40,6 +41,7 @@ impl Options {
                 "--term-code" => options.term_code = number(name, arguments.next())?,
                 "--grpc" => options.grpc = Some(number(name, arguments.next())?),
                 "--udp" => options.udp = Some(number(name, arguments.next())?),
+                "--reverse" => options.reverse.push(arguments.next().ok_or("--reverse wants HOST:PORT")?.clone()),
                 "--http" => options.http = Some(number(name, arguments.next())?),
                 other => return Err(format!("{other:?} is no option of `tapp run`")),
             }
@@ -66,6 +68,11 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         && let Err(error) = udp::serve(port)
     {
         report(&format!("main: cannot serve: {error}"));
+    }
+    for address in &options.reverse {
+        if let Err(error) = reverse::serve(address) {
+            report(&format!("main: cannot serve: {error}"));
+        }
     }
     if let Some(after) = options.exit_after {
         let code = options.exit_code;

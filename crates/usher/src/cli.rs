@@ -8,6 +8,7 @@ use std::time::Duration;
 use api::overrides::{EnvOverride, ImageOverride};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use k8s_openapi::jiff::Timestamp;
 use node::journal::JournalLimits;
 
 use crate::node_options::NodeOptions;
@@ -165,6 +166,12 @@ pub(crate) struct Run {
     /// Manifests in YAML or JSON, several documents each; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Pass the input on to the first container, or to the one that the pod's annotation names, as if its manifest said `stdin: true`
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Make this terminal that container's
+    #[arg(short, long, requires = "stdin", conflicts_with = "output")]
+    pub(crate) tty: bool,
     /// Stop the pods this long after they were created
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) stop_after: Option<Duration>,
@@ -244,6 +251,24 @@ pub(crate) struct Logs {
     /// The instance before the newest one
     #[arg(short, long)]
     pub(crate) previous: bool,
+    /// Go on with what is printed until the container ends
+    #[arg(short, long, conflicts_with = "previous")]
+    pub(crate) follow: bool,
+    /// Only what was printed in this time before now
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) since: Option<Duration>,
+    /// Only what was printed from then on, such as 2026-01-02T03:04:05Z
+    #[arg(long, value_name = "TIME", conflicts_with = "since", value_parser = time)]
+    pub(crate) since_time: Option<Timestamp>,
+    /// Only so many last lines of each container
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u64>,
+    /// At most so many bytes of each container
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit_bytes: Option<u64>,
+    /// Only what was printed to this stream
+    #[arg(long, value_name = "stdout|stderr", value_parser = ["stdout", "stderr"])]
+    pub(crate) stream: Option<String>,
     /// Show when each line was printed
     #[arg(long)]
     pub(crate) timestamps: bool,
@@ -358,7 +383,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Ui(ui) => commands::ui::ui(&global, &ui),
             Command::Ps(ps) => commands::ps::ps(&global, &ps).await,
             Command::Rm(rm) => commands::rm::rm(&global, rm).await,
-            Command::Logs(logs) => commands::logs::logs(&global, &logs),
+            Command::Logs(logs) => commands::logs::logs(&global, &logs).await,
             Command::Exec(exec) => commands::exec::exec(&global, exec).await,
             Command::Attach(attach) => commands::attach::attach(&global, attach).await,
             Command::Journal(journal) => commands::journal::journal(&global, &journal),
@@ -372,6 +397,10 @@ pub(crate) fn main() -> ExitCode {
     // Tasks that still wait for something must not hold up the end.
     runtime.shutdown_background();
     done.unwrap_or_else(|error| fail(&error))
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|error| format!("{error}; write for example 2026-01-02T03:04:05Z"))
 }
 
 /// Help is an answer, a wrong command line an error: its usual exit code, 2, means something else here.

@@ -20,6 +20,7 @@ mod convert;
 mod errors;
 mod events;
 mod exec;
+mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod images;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shim::protocol::ContainerId;
+use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, mpsc};
 
 pub use self::check::{Finding, Severity, check, has_controller};
@@ -56,9 +58,9 @@ use crate::network::PodNetwork;
 use crate::streams::{AttachRequest, ContainerStreams, StreamingExecRequest};
 use crate::{
     Cause, ContainerConfig, ContainerRecord, CreateContainerError, EventsError, ExecError, ExecRequest, ExecResult, ImageStatus,
-    ImageStatusError, LinuxResources, Moment, PodSandbox, PodSandboxConfig, PodStats, PodStatsError, PullImageError, PullProgress,
-    RegistryCredential, RunPodSandboxError, Runtime, RuntimeEvent, SignalContainerError, StartContainerError, StopPodSandboxError,
-    UpdateResourcesError,
+    ImageStatusError, LinuxResources, Moment, PodSandbox, PodSandboxConfig, PodStats, PodStatsError, PortForwardError, PullImageError,
+    PullProgress, RegistryCredential, RunPodSandboxError, Runtime, RuntimeEvent, SignalContainerError, StartContainerError,
+    StopPodSandboxError, UpdateResourcesError,
 };
 
 /// The runtime. Any number of them, in any number of processes, may work on the same folder, as long as each pod has one engine.
@@ -248,6 +250,11 @@ impl Runtime for EmbeddedRuntime {
         let pod = self.pod(&request.pod_uid).map_err(not_running)?;
         let (inner, request) = (Arc::clone(&self.inner), request.clone());
         carried_out(async move { streams::attach(&inner, &pod, request).await }).await
+    }
+
+    async fn port_forward(&self, pod_uid: &str, port: u16) -> Result<TcpStream, PortForwardError> {
+        let pod = self.pod(pod_uid).map_err(|error| PortForwardError::Sandbox { pod: pod_uid.to_owned(), source: error.into() })?;
+        forward::connect(&pod, port).await
     }
 
     async fn kill_exec(&self, pod_uid: &str, exec_id: &str) -> Result<(), SignalContainerError> {

@@ -49,6 +49,7 @@ pub use self::config::{
 pub use self::host_port::{HostPort, Protocol};
 pub use self::links::LinkError;
 pub use self::netns::NetnsError;
+pub(crate) use self::netns::tcp_socket_inside;
 pub use self::nft::{ForwardDrop, NftError};
 pub use self::node_rules::RulesError;
 pub use self::owner::Owner;

@@ -4,10 +4,12 @@
 //! enters it, opens what is needed and ends; threads that live on (a runtime's workers) never leave their own.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 /// Why a namespace could not be entered.
@@ -46,6 +48,14 @@ pub(super) fn inside_new<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, 
         unshare_network().map_err(|source| NetnsError::Io { action: "make", source })?;
         Ok(work())
     })
+}
+
+/// A TCP socket for connections to addresses of this kind from inside the namespace, which does not block.
+pub(crate) fn tcp_socket_inside(netns: &OwnedFd, to: &SocketAddr) -> io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let made = inside(netns.as_fd(), || socket_with(family, SocketType::STREAM, flags, None)).map_err(io::Error::other)?;
+    Ok(made?)
 }
 
 /// Refuses a namespace that is the caller's own.

@@ -2,18 +2,31 @@
 
 use std::time::Duration;
 
+/// How long the server waits for a client. Whoever is slower is let go, so that slow clients cannot take all places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For the greeting of a TLS connection.
+    pub handshake: Duration,
+    /// For the head of a request, and for the next request on a connection.
+    pub head: Duration,
+    /// For the body of a request.
+    pub body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { handshake: Duration::from_secs(10), head: Duration::from_secs(30), body: Duration::from_secs(30) }
+    }
+}
+
 /// The largest body of a request, as in the reference.
 pub(super) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// How long a body may take to come.
-pub(super) const BODY_TIME: Duration = Duration::from_secs(30);
-/// How long the head of a request may take to come, and how long a connection may stay without one.
-pub(super) const HEAD_TIME: Duration = Duration::from_secs(30);
 /// The largest head of a request.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How long the greeting of a TLS connection may take.
-pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// The most connections. Each costs a file and some tens of kilobytes.
 pub(super) const CONNECTIONS_MAX: usize = 12_000;
+/// This part of the files that the process may open is kept from clients.
+pub(super) const FILES_KEPT_PART: usize = 4;
 /// The most requests at work at the same time on one HTTP/2 connection.
 pub(super) const STREAMS_MAX: u32 = 1_000;
 /// The most requests at work at the same time, without watches and streams: as in the reference.

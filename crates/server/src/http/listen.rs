@@ -8,12 +8,14 @@ use std::sync::Arc;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::limits::{CONNECTIONS_MAX, HANDSHAKE_TIME, HEAD_BYTES_MAX, HEAD_TIME, STOP_TIME, STREAMS_MAX};
+use super::begin::Begin;
+use super::limits::{CONNECTIONS_MAX, FILES_KEPT_PART, HEAD_BYTES_MAX, STOP_TIME, STREAMS_MAX};
 use super::route::{Shared, handle, stopped};
 use crate::security::certificates::user_of;
 use crate::security::users::User;
@@ -71,7 +73,8 @@ impl Listeners {
 
     /// Answers until told to stop, and then until the connections have ended.
     pub(crate) async fn serve(self, shared: Arc<Shared>, tls: TlsAcceptor, mut stop: watch::Receiver<bool>) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let connections_max = connections_max();
+        let connections = Arc::new(Semaphore::new(connections_max));
         let mut tasks = JoinSet::new();
         for listener in self.tcp {
             tasks.spawn(accept_tcp(listener, Arc::clone(&shared), tls.clone(), Arc::clone(&connections)));
@@ -81,9 +84,15 @@ impl Listeners {
         }
         let _ = stop.wait_for(|stop| *stop).await;
         tasks.shutdown().await;
-        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
         let _ = tokio::time::timeout(STOP_TIME, connections.acquire_many(all)).await;
     }
+}
+
+/// As many connections as are allowed, but never so many that no files are left for the store and for the engine behind it.
+fn connections_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    CONNECTIONS_MAX.min(files - files / FILES_KEPT_PART)
 }
 
 fn bind_socket(path: &Path) -> Result<UnixListener, ListenError> {
@@ -113,7 +122,7 @@ async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>, tls: TlsAcceptor
         tokio::spawn(async move {
             let _permit = permit;
             let _ = stream.set_nodelay(true);
-            match tokio::time::timeout(HANDSHAKE_TIME, tls.accept(stream)).await {
+            match tokio::time::timeout(shared.patience.handshake, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let certificates = stream.get_ref().1.peer_certificates();
                     let user = certificates.and_then(|certificates| certificates.first()).and_then(|certificate| user_of(certificate));
@@ -149,18 +158,19 @@ fn is_own(stream: &UnixStream) -> bool {
 }
 
 async fn converse(io: impl Io, shared: Arc<Shared>, user: Option<User>) {
+    let head_time = shared.patience.head;
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES_MAX);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-        .keep_alive_interval(Some(HEAD_TIME))
-        .keep_alive_timeout(HEAD_TIME);
+        .keep_alive_interval(Some(head_time))
+        .keep_alive_timeout(head_time);
     let mut stop = shared.stop.clone();
     let service = service_fn(move |request| handle(Arc::clone(&shared), user.clone(), request));
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Begin::new(io, head_time)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -116,7 +116,7 @@ pub(super) fn container(pod: &Value, wanted: &str, path: &ObjectPath) -> ApiResu
         };
     }
     match regular.as_slice() {
-        [only] if init.is_empty() && ephemeral.is_empty() => Ok(only.clone()),
+        [only] => Ok(only.clone()),
         _ => {
             let mut message = format!("a container name must be specified for pod {name}, choose one of: [{}]", regular.join(" "));
             if !init.is_empty() {

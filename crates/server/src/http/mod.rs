@@ -1,6 +1,7 @@
 //! The registry over HTTP: from requests to verbs, and from objects to answers.
 
 mod answer;
+mod begin;
 mod limits;
 mod listen;
 mod log;
@@ -12,6 +13,7 @@ mod request;
 mod route;
 mod watching;
 
+pub use self::limits::Patience;
 pub use self::listen::ListenError;
 pub(crate) use self::listen::Listeners;
 pub(crate) use self::metrics::Metrics;

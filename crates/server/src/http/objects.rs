@@ -216,7 +216,7 @@ async fn create(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Ans
     let options = write_options(&call)?;
     let encoding = encoding(&call.headers)?;
     let (headers, query) = (call.headers, call.query);
-    let body = read_body(call.request).await?;
+    let body = read_body(shared, call.request).await?;
     let (object, mut warnings) = read_object(path.kind, &body, encoding, options.validation)?;
     let (object, more) = shared.registry.create(path.kind, path.namespace(), object, &options).await?;
     warnings.extend(more);
@@ -238,7 +238,7 @@ async fn update(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Ans
     let options = write_options(&call)?;
     let encoding = encoding(&call.headers)?;
     let (headers, query) = (call.headers, call.query);
-    let body = read_body(call.request).await?;
+    let body = read_body(shared, call.request).await?;
     let (object, mut warnings) = read_object(path.kind, &body, encoding, options.validation)?;
     let name = path.name.as_deref().unwrap_or_default();
     let (object, more) = shared.registry.update(path.kind, part(path)?, path.namespace(), name, object, &options).await?;
@@ -273,7 +273,7 @@ async fn patch(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answ
         options.manager = call.query.get("fieldManager").to_owned();
     }
     let (headers, query) = (call.headers, call.query);
-    let body = read_body(call.request).await?;
+    let body = read_body(shared, call.request).await?;
     let encoding = if is_apply { Encoding::Yaml } else { Encoding::Json };
     let (value, duplicates) = parse(&body, encoding, path.kind.definition)?;
     let patch = Patch { format, value, duplicates };
@@ -284,10 +284,10 @@ async fn patch(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answ
 }
 
 /// The options of a deletion: from the body, or else from the query.
-async fn delete_options(call: Call) -> ApiResult<(DeleteOptions, Query)> {
+async fn delete_options(shared: &Shared, call: Call) -> ApiResult<(DeleteOptions, Query)> {
     let encoding = encoding(&call.headers)?;
     let query = call.query;
-    let body = read_body(call.request).await?;
+    let body = read_body(shared, call.request).await?;
     let mut options =
         if body.is_empty() { DeleteOptions::default() } else { DeleteOptions::read(&parse(&body, encoding, DELETE_OPTIONS)?.0)? };
     if let Some(seconds) = query.number::<i64>("gracePeriodSeconds")? {
@@ -300,7 +300,7 @@ async fn delete_options(call: Call) -> ApiResult<(DeleteOptions, Query)> {
 }
 
 async fn delete(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answer> {
-    let (options, _) = delete_options(call).await?;
+    let (options, _) = delete_options(shared, call).await?;
     let name = path.name.as_deref().unwrap_or_default();
     let deletion = shared.registry.delete(path.kind, path.namespace(), name, &options).await?;
     let returns_object = matches!(path.kind.kind, "Namespace" | "PersistentVolumeClaim" | "Pod" | "ServiceAccount");
@@ -315,7 +315,7 @@ async fn delete_collection(shared: &Shared, path: &ObjectPath, call: Call) -> Ap
     if path.kind.kind == "Namespace" || path.kind.namespaced && path.namespace.is_none() {
         return Err(ApiError::method_not_allowed());
     }
-    let (options, query) = delete_options(call).await?;
+    let (options, query) = delete_options(shared, call).await?;
     let list = list_options(path, &query)?;
     let items = shared.registry.delete_collection(path.kind, path.namespace.as_deref(), &list, &options).await?;
     let revision = shared.registry.store().revision().to_string();
@@ -332,7 +332,7 @@ async fn delete_collection(shared: &Shared, path: &ObjectPath, call: Call) -> Ap
 async fn evict(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answer> {
     let encoding = encoding(&call.headers)?;
     let dry_run = DryRun::parse(call.query.all("dryRun"))?;
-    let body = read_body(call.request).await?;
+    let body = read_body(shared, call.request).await?;
     let (eviction, _) = parse(&body, encoding, "io.k8s.api.policy.v1.Eviction")?;
     let mut options = match eviction.get("deleteOptions") {
         Some(options) => DeleteOptions::read(options)?,
@@ -360,7 +360,7 @@ fn bind(shared: &Shared, path: &ObjectPath) -> ApiResult<Answer> {
 
 async fn token(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answer> {
     let encoding = encoding(&call.headers)?;
-    let body = read_body(call.request).await?;
+    let body = read_body(shared, call.request).await?;
     let (mut request, _) = parse(&body, encoding, TOKEN_REQUEST)?;
     crate::schema::check(&mut request, TOKEN_REQUEST, &mut Vec::new()).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let name = path.name.as_deref().unwrap_or_default();

@@ -17,6 +17,7 @@ use super::route::{Call, Shared, stopped};
 use crate::backend::{Backend, ExecOptions, PodRef, Streams};
 use crate::status::{ApiError, ApiResult};
 use crate::stream::forward::{self, tunnel};
+use crate::stream::ports::{self, PORTS_MAX};
 use crate::stream::remote::{self, Output, over_spdy, over_websocket};
 use crate::stream::spdy;
 use crate::stream::websocket::accept_key;
@@ -29,13 +30,18 @@ const SPDY_SESSION_PROTOCOL: &str = "v4.channel.k8s.io";
 const FORWARD_PROTOCOL: &str = "portforward.k8s.io";
 /// The same, with SPDY inside WebSocket.
 const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
+/// Forwarding in channels of a WebSocket.
+const PORTS_PROTOCOL: &str = "v4.channel.k8s.io";
 
 const STREAM_PROTOCOL: &str = "x-stream-protocol-version";
 
 /// How the connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carrier {
+    /// With sessions or SPDY inside.
     WebSocket,
+    /// With a channel for each port inside.
+    Ports,
     Spdy,
 }
 
@@ -44,7 +50,8 @@ enum Carrier {
 enum Wish {
     Exec(ExecOptions),
     Attach(ExecOptions),
-    Forward,
+    /// To these ports; clients that speak SPDY name them later.
+    Forward(Vec<u16>),
 }
 
 pub(super) fn serve(shared: &Arc<Shared>, path: &ObjectPath, call: Call) -> ApiResult<Answer> {
@@ -53,7 +60,7 @@ pub(super) fn serve(shared: &Arc<Shared>, path: &ObjectPath, call: Call) -> ApiR
         .map_err(|_| ApiError::too_many_requests("too many streams are open, please try again later."))?;
     let (pod, object) = pod(shared, path)?;
     let wish = match path.part.as_str() {
-        "portforward" => Wish::Forward,
+        "portforward" => Wish::Forward(named_ports(&call.query)?),
         part => {
             let options = options(&call.query, container(&object, call.query.get("container"), path)?)?;
             if part == "attach" {
@@ -67,7 +74,10 @@ pub(super) fn serve(shared: &Arc<Shared>, path: &ObjectPath, call: Call) -> ApiR
     };
     let phase = object["status"]["phase"].as_str().unwrap_or_default();
     if matches!(phase, "Succeeded" | "Failed") {
-        let message = format!("cannot exec into a container in a completed pod; current phase is {phase}");
+        let message = match wish {
+            Wish::Exec(_) | Wish::Attach(_) => format!("cannot exec into a container in a completed pod; current phase is {phase}"),
+            Wish::Forward(_) => format!("unable to forward port because pod is not running. Current status={phase}"),
+        };
         return Err(ApiError::bad_request(message));
     }
     let (carrier, answer) = agree(&call.headers, &wish)?;
@@ -97,6 +107,19 @@ fn options(query: &Query, container: String) -> ApiResult<ExecOptions> {
     Ok(ExecOptions { container, command: query.all("command").map(ToOwned::to_owned).collect(), streams })
 }
 
+fn named_ports(query: &Query) -> ApiResult<Vec<u16>> {
+    let words = query.all("ports").flat_map(|ports| ports.split(',')).filter(|port| !port.is_empty());
+    let port = |word: &str| match word.parse() {
+        Ok(port @ 1..) => Ok(port),
+        Ok(0) | Err(_) => Err(ApiError::bad_request(format!("port \"{word}\" must be a number from 1 to 65535"))),
+    };
+    let ports = words.map(port).collect::<ApiResult<Vec<u16>>>()?;
+    if ports.len() > PORTS_MAX {
+        return Err(ApiError::bad_request(format!("at most {PORTS_MAX} ports can be forwarded by one request")));
+    }
+    Ok(ports)
+}
+
 /// Chooses the protocol, and makes the answer that says so.
 fn agree(headers: &HeaderMap, wish: &Wish) -> ApiResult<(Carrier, Answer)> {
     let upgrade = headers.get(UPGRADE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -115,7 +138,7 @@ fn agree(headers: &HeaderMap, wish: &Wish) -> ApiResult<(Carrier, Answer)> {
         if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return Err(ApiError::bad_request("only version 13 of WebSocket is known"));
         }
-        let known: &[&str] = if matches!(wish, Wish::Forward) { &[TUNNEL_PROTOCOL] } else { &SESSION_PROTOCOLS };
+        let known: &[&str] = if matches!(wish, Wish::Forward(_)) { &[TUNNEL_PROTOCOL, PORTS_PROTOCOL] } else { &SESSION_PROTOCOLS };
         let protocol = choose(headers, "sec-websocket-protocol", known).ok_or_else(|| {
             ApiError::bad_request(format!("unable to negotiate a websocket subprotocol; the server knows {}", known.join(", ")))
         })?;
@@ -123,10 +146,19 @@ fn agree(headers: &HeaderMap, wish: &Wish) -> ApiResult<(Carrier, Answer)> {
         set(CONNECTION, "Upgrade");
         set(SEC_WEBSOCKET_ACCEPT, &accept_key(key));
         set(SEC_WEBSOCKET_PROTOCOL, protocol);
-        return Ok((Carrier::WebSocket, answer));
+        let carrier = match wish {
+            Wish::Forward(ports) if protocol == PORTS_PROTOCOL => {
+                if ports.is_empty() {
+                    return Err(ApiError::bad_request("query parameter \"ports\" is required"));
+                }
+                Carrier::Ports
+            }
+            Wish::Forward(_) | Wish::Exec(_) | Wish::Attach(_) => Carrier::WebSocket,
+        };
+        return Ok((carrier, answer));
     }
     if upgrade.eq_ignore_ascii_case("SPDY/3.1") {
-        let known = if matches!(wish, Wish::Forward) { FORWARD_PROTOCOL } else { SPDY_SESSION_PROTOCOL };
+        let known = if matches!(wish, Wish::Forward(_)) { FORWARD_PROTOCOL } else { SPDY_SESSION_PROTOCOL };
         if choose(headers, STREAM_PROTOCOL, &[known]).is_none() {
             return Err(ApiError::new(
                 403,
@@ -156,10 +188,16 @@ fn choose<'k>(headers: &HeaderMap, name: &str, known: &[&'k str]) -> Option<&'k 
 
 async fn carry(io: impl crate::stream::Io, carrier: Carrier, wish: Wish, backend: Arc<dyn Backend>, pod: PodRef) {
     let (session, streams) = match wish {
-        Wish::Forward => {
+        Wish::Forward(wanted) => {
             let connection = match carrier {
                 Carrier::WebSocket => spdy::Connection::new(tunnel(io)),
                 Carrier::Spdy => spdy::Connection::new(io),
+                Carrier::Ports => {
+                    if let Err(error) = ports::run(io, &backend, &pod, &wanted).await {
+                        tracing::debug!(%error, "forwarding broke");
+                    }
+                    return;
+                }
             };
             return forward::run(connection, backend, pod).await;
         }
@@ -177,7 +215,7 @@ async fn carry(io: impl crate::stream::Io, carrier: Carrier, wish: Wish, backend
     };
     let carrying = async move {
         let carried = match carrier {
-            Carrier::WebSocket => over_websocket(io, peer).await,
+            Carrier::WebSocket | Carrier::Ports => over_websocket(io, peer).await,
             Carrier::Spdy => over_spdy(spdy::Connection::new(io), streams, peer).await,
         };
         if let Err(error) = carried {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use super::answer::{self, Accepted, Answer, accepted};
-use super::limits::{BODY_BYTES_MAX, BODY_TIME, REQUESTS_MAX, STREAMS_OPEN_MAX, WATCHES_MAX};
+use super::limits::{BODY_BYTES_MAX, Patience, REQUESTS_MAX, STREAMS_OPEN_MAX, WATCHES_MAX};
 use super::metrics::Metrics;
 use super::objects;
 use super::page::{self, Sessions};
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(super) requests: Semaphore,
     pub(super) watches: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) patience: Patience,
     pub(super) stop: watch::Receiver<bool>,
     metrics: Metrics,
 }
@@ -60,6 +61,7 @@ impl Shared {
         node: (Arc<dyn Backend>, Arc<dyn Lives>),
         metrics: Metrics,
         tokens: Tokens,
+        patience: Patience,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (backend, lives) = node;
@@ -72,6 +74,7 @@ impl Shared {
             requests: Semaphore::new(REQUESTS_MAX),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_OPEN_MAX)),
+            patience,
             stop,
             metrics,
         }
@@ -232,7 +235,7 @@ async fn review_request(shared: &Arc<Shared>, review: &'static Review, incoming:
     }
     let encoding = encoding(&incoming.headers)?;
     let user = incoming.user.clone();
-    let body = read_body(incoming.request).await?;
+    let body = read_body(shared, incoming.request).await?;
     let (mut request, _) = parse(&body, encoding, review.definition)?;
     crate::schema::check(&mut request, review.definition, &mut Vec::new()).map_err(|error| {
         ApiError::bad_request(format!("{} in version \"v1\" cannot be handled as a {}: {error}", review.kind, review.kind))
@@ -268,17 +271,18 @@ pub(super) fn parse(body: &[u8], encoding: Encoding, definition: &'static str) -
 }
 
 /// The whole body of a request.
-pub(super) async fn read_body(request: Request<Incoming>) -> ApiResult<Bytes> {
+pub(super) async fn read_body(shared: &Shared, request: Request<Incoming>) -> ApiResult<Bytes> {
     let declared = request.headers().get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(ApiError::too_large(BODY_BYTES_MAX));
     }
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_TIME, body).await {
+    let time = shared.patience.body;
+    match tokio::time::timeout(time, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(BODY_BYTES_MAX)),
         Ok(Err(error)) => Err(ApiError::bad_request(format!("the body broke off: {error}"))),
-        Err(_) => Err(ApiError::new(408, "Timeout", format!("the body did not come within {BODY_TIME:?}"))),
+        Err(_) => Err(ApiError::new(408, "Timeout", format!("the body did not come within {time:?}"))),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 
 use super::websocket::{self, Message};
-use super::{Io, StreamError, spdy};
+use super::{Io, StreamError, pings, spdy};
 use crate::backend::{Exit, Reader, Session, Streams, TerminalSize, Writer};
 
 /// The most pieces of data that wait on their way in either direction: the sender waits then.
@@ -23,9 +23,6 @@ const PIECE_BYTES_MAX: usize = 32 * 1024;
 /// How long a stream may stay silent after the command ended before it is given up: something that the command started may hold it
 /// open.
 const DRAIN_TIME: Duration = Duration::from_millis(1500);
-
-/// How often a client is asked for a sign of life. One that is gone is noticed that way even while its input waits.
-const PING_EVERY: Duration = Duration::from_secs(10);
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -212,6 +209,7 @@ pub async fn over_websocket(io: impl Io, peer: RemotePeer) -> Result<(), StreamE
     let (mut receiver, mut sender) = (websocket::Receiver::new(reader), websocket::Sender::new(writer));
     let RemotePeer { input, mut output } = peer;
     let (pongs, mut pongs_due) = mpsc::channel::<Bytes>(1);
+    let waiting = input.clone();
     let receiving = async move {
         loop {
             match receiver.receive().await? {
@@ -247,7 +245,13 @@ pub async fn over_websocket(io: impl Io, peer: RemotePeer) -> Result<(), StreamE
                     None => return sender.close(1011).await,
                 },
                 Some(payload) = pongs_due.recv() => sender.pong(&payload).await?,
-                _ = pings.tick() => sender.ping().await?,
+                _ = pings.tick() => {
+                    sender.ping().await?;
+                    // The client's own pings are behind data that the command does not take: it must not take us for dead.
+                    if waiting.capacity() == 0 {
+                        sender.pong(&[]).await?;
+                    }
+                }
             }
         }
     };
@@ -255,12 +259,6 @@ pub async fn over_websocket(io: impl Io, peer: RemotePeer) -> Result<(), StreamE
         received = receiving => received,
         sent = sending => sent.map_err(StreamError::Io),
     }
-}
-
-fn pings() -> tokio::time::Interval {
-    let mut pings = tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
-    pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    pings
 }
 
 /// Carries a session over SPDY: a stream for each channel, in the protocol `v4.channel.k8s.io`.
@@ -350,4 +348,34 @@ async fn open_streams(connection: &mut spdy::Connection, streams: Streams) -> Re
     let Some(error) = opened.remove("error") else { return Err(StreamError::Protocol("there is no stream for the end")) };
     let mut take = |kind: &str| opened.remove(kind);
     Ok(Open { error, stdin: take("stdin"), stdout: take("stdout"), stderr: take("stderr"), resize: take("resize") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The next frame of the server: its first byte and its payload.
+    async fn frame(io: &mut (impl tokio::io::AsyncRead + Unpin)) -> (u8, Vec<u8>) {
+        let (first, length) = (io.read_u8().await.expect("a frame"), io.read_u8().await.expect("a frame"));
+        assert!(length < 126, "these frames are short");
+        let mut payload = vec![0; usize::from(length)];
+        io.read_exact(&mut payload).await.expect("a whole frame");
+        (first, payload)
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_input_is_not_taken_is_told_that_the_connection_lives() {
+        const PONG: u8 = 0x8a;
+        let (mut client, ours) = tokio::io::duplex(64 * 1024);
+        let (remote, peer) = remote();
+        let carrying = tokio::spawn(over_websocket(ours, peer));
+        // Nobody takes the input: the last of these, and what comes after them, is not even read.
+        for _ in 0..QUEUE_MAX + 2 {
+            client.write_all(&[0x82, 0x82, 0, 0, 0, 0, STDIN, b'x']).await.expect("written");
+        }
+        let told = async { while frame(&mut client).await != (PONG, Vec::new()) {} };
+        tokio::time::timeout(Duration::from_secs(30), told).await.expect("a sign of life");
+        drop((client, remote));
+        let _ = carrying.await.expect("it ends");
+    }
 }

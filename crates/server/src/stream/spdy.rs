@@ -5,8 +5,6 @@
 //! Whatever is not allowed ends the connection.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -134,7 +132,16 @@ enum Outgoing {
     Finish,
 }
 
-type Inboxes = Arc<Mutex<HashMap<u32, mpsc::Sender<Bytes>>>>;
+/// The streams of which somebody here still holds an end.
+type OpenStreams = HashMap<u32, OpenStream>;
+
+/// A stream as the reader of the connection knows it.
+struct OpenStream {
+    /// Where its data goes; `None` after the client's last.
+    inbox: Option<mpsc::Sender<Bytes>>,
+    /// Tells that the client wants nothing of it any more.
+    reset: watch::Sender<bool>,
+}
 
 /// A connection, from which streams come.
 #[derive(Debug)]
@@ -153,6 +160,7 @@ pub struct Stream {
     inbox: mpsc::Receiver<Bytes>,
     out: mpsc::Sender<Outgoing>,
     ended: watch::Receiver<bool>,
+    is_reset: watch::Receiver<bool>,
 }
 
 impl Connection {
@@ -175,7 +183,7 @@ impl Connection {
             let reading = Reading {
                 io: reader,
                 buffer: BytesMut::new(),
-                inboxes: Inboxes::default(),
+                open: OpenStreams::new(),
                 headers: HeaderReader::new(),
                 new_streams,
                 out: to_streams,
@@ -259,7 +267,7 @@ impl Stream {
 
     /// The two directions of the stream apart.
     pub fn split(self) -> (mpsc::Receiver<Bytes>, StreamSender) {
-        (self.inbox, StreamSender { id: self.id, out: self.out, ended: self.ended })
+        (self.inbox, StreamSender { id: self.id, out: self.out, ended: self.ended, is_reset: self.is_reset })
     }
 }
 
@@ -269,6 +277,7 @@ pub struct StreamSender {
     id: u32,
     out: mpsc::Sender<Outgoing>,
     ended: watch::Receiver<bool>,
+    is_reset: watch::Receiver<bool>,
 }
 
 impl StreamSender {
@@ -277,9 +286,19 @@ impl StreamSender {
         self.out.send(Outgoing::Data { stream: self.id, data, fin: false }).await.is_ok()
     }
 
-    /// Waits for the end of the connection.
+    /// Waits until the client wants no more of the stream, or is gone.
     pub async fn gone(&self) {
-        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+        let (mut is_reset, mut ended) = (self.is_reset.clone(), self.ended.clone());
+        // Nobody can reset a stream of a connection whose reader has ended, which tells that.
+        let reset = async {
+            if is_reset.wait_for(|reset| *reset).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = reset => {}
+            _ = ended.wait_for(|ended| *ended) => {}
+        }
     }
 
     /// Says that nothing more comes.
@@ -291,7 +310,7 @@ impl StreamSender {
 struct Reading<R> {
     io: R,
     buffer: BytesMut,
-    inboxes: Inboxes,
+    open: OpenStreams,
     headers: HeaderReader,
     new_streams: mpsc::Sender<Stream>,
     out: mpsc::Sender<Outgoing>,
@@ -313,8 +332,12 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                 return Err(StreamError::Protocol("a frame is of another version of SPDY"));
             }
             match first as u16 {
-                SYN_STREAM => self.open(flags, frame).await?,
-                RST_STREAM if frame.len() >= 4 => drop(self.inbox(frame.get_u32() & 0x7fff_ffff, Taking::Away)),
+                SYN_STREAM => self.begin(flags, frame).await?,
+                RST_STREAM if frame.len() >= 4 => {
+                    if let Some(stream) = self.open.remove(&(frame.get_u32() & 0x7fff_ffff)) {
+                        stream.reset.send_replace(true);
+                    }
+                }
                 PING if frame.len() >= 4 => {
                     let id = frame.get_u32();
                     // What a client asks has an odd number, an answer to what we asked an even one.
@@ -353,52 +376,36 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
-    async fn open(&mut self, flags: u8, mut frame: BytesMut) -> Result<(), StreamError> {
+    async fn begin(&mut self, flags: u8, mut frame: BytesMut) -> Result<(), StreamError> {
         if frame.len() < 10 {
             return Err(StreamError::Protocol("a frame is too short"));
         }
         let id = frame.get_u32() & 0x7fff_ffff;
         frame.advance(6);
         let headers = self.headers.read(&frame)?;
-        let (inbox, receiver) = mpsc::channel(QUEUE_MAX);
-        {
-            let mut inboxes = self.inboxes.lock().expect("no holder of this lock panics");
-            inboxes.retain(|_, inbox| !inbox.is_closed());
-            if inboxes.len() >= STREAMS_MAX || inboxes.contains_key(&id) {
-                return Err(StreamError::Protocol("there are too many streams, or two of the same number"));
-            }
-            if flags & FLAG_FIN == 0 {
-                inboxes.insert(id, inbox);
-            }
+        self.open.retain(|_, stream| !stream.reset.is_closed());
+        if self.open.len() >= STREAMS_MAX || self.open.contains_key(&id) {
+            return Err(StreamError::Protocol("there are too many streams, or two of the same number"));
         }
+        let (inbox, receiver) = mpsc::channel(QUEUE_MAX);
+        let (reset, is_reset) = watch::channel(false);
+        self.open.insert(id, OpenStream { inbox: Some(inbox).filter(|_| flags & FLAG_FIN == 0), reset });
         let _ = self.out.send(Outgoing::Reply(id)).await;
-        let stream = Stream { id, headers, inbox: receiver, out: self.out.clone(), ended: self.ended.clone() };
+        let stream = Stream { id, headers, inbox: receiver, out: self.out.clone(), ended: self.ended.clone(), is_reset };
         // Nobody wants more streams: the connection goes on with those that there are.
         let _ = self.new_streams.send(stream).await;
         Ok(())
     }
 
     async fn data(&mut self, stream: u32, flags: u8, data: Bytes) {
-        let taking = if flags & FLAG_FIN == 0 { Taking::Copy } else { Taking::Away };
-        let Some(inbox) = self.inbox(stream, taking) else { return };
-        if !data.is_empty() {
+        let Some(stream) = self.open.get_mut(&stream) else { return };
+        let inbox = if flags & FLAG_FIN == 0 { stream.inbox.clone() } else { stream.inbox.take() };
+        if let Some(inbox) = inbox
+            && !data.is_empty()
+        {
             let _ = inbox.send(data).await;
         }
     }
-
-    fn inbox(&self, stream: u32, taking: Taking) -> Option<mpsc::Sender<Bytes>> {
-        let mut inboxes = self.inboxes.lock().expect("no holder of this lock panics");
-        match taking {
-            Taking::Copy => inboxes.get(&stream).cloned(),
-            Taking::Away => inboxes.remove(&stream),
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Taking {
-    Copy,
-    Away,
 }
 
 async fn write(mut io: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Outgoing>) -> std::io::Result<()> {
@@ -514,31 +521,8 @@ impl HeaderWriter {
     }
 }
 
-/// For fuzzers: reads any bytes as a client's.
-pub async fn fuzz_read(data: Vec<u8>) {
-    let (new_streams, mut streams) = mpsc::channel(QUEUE_MAX);
-    let (out, mut outgoing) = mpsc::channel(QUEUE_MAX);
-    let reading = Reading {
-        io: &data[..],
-        buffer: BytesMut::new(),
-        inboxes: Inboxes::default(),
-        headers: HeaderReader::new(),
-        new_streams,
-        out,
-        ended: watch::channel(false).1,
-    };
-    tokio::join!(
-        async {
-            let _ = reading.run().await;
-        },
-        async {
-            while let Some(stream) = streams.recv().await {
-                drop(stream);
-            }
-        },
-        async { while outgoing.recv().await.is_some() {} },
-    );
-}
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 #[cfg(test)]
 mod tests {

@@ -208,11 +208,8 @@ impl<W: AsyncWrite + Unpin> Sender<W> {
     }
 }
 
-/// For fuzzers: reads any bytes as a client's. Must not panic or hold more than a message.
-pub async fn fuzz_receive(data: &[u8]) {
-    let mut receiver = Receiver::new(data);
-    while receiver.receive().await.is_ok() {}
-}
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use server::backend::{Backend, BackendError, Connection, ExecOptions, Exit, LogOptions, PodRef, Reader, Session, Writer};
-use server::{Config, Server};
+use server::{Config, Patience, Server};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -35,7 +35,18 @@ pub(crate) async fn scene_with(backend: Arc<dyn Backend>) -> Scene {
     Scene { server, folder, kubectl: kubectl() }
 }
 
+/// Starts a server that waits for its clients for so long.
+pub(crate) async fn scene_with_patience(patience: Patience) -> Scene {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = start_with(folder.path(), Arc::new(MadeUp), patience).await;
+    Scene { server, folder, kubectl: kubectl() }
+}
+
 pub(crate) async fn start(folder: &Path, backend: Arc<dyn Backend>) -> Server {
+    start_with(folder, backend, Patience::default()).await
+}
+
+pub(crate) async fn start_with(folder: &Path, backend: Arc<dyn Backend>, patience: Patience) -> Server {
     let config = Config {
         folder: folder.join("root"),
         listen: vec!["127.0.0.1:0".parse().expect("an address")],
@@ -44,6 +55,7 @@ pub(crate) async fn start(folder: &Path, backend: Arc<dyn Backend>) -> Server {
         names: Vec::new(),
         backend,
         lives: Arc::new(server::lives::NoLives::default()),
+        patience,
         metrics: prometheus::Registry::new(),
     };
     Server::start(config).await.expect("the server starts")

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use node::Pod;
 use runtime::{EmbeddedRuntime, Runtime as _, StreamingExecRequest, WantedStreams};
 
 use crate::cli::{Exec, Global};
@@ -37,7 +38,9 @@ pub(crate) async fn exec(global: &Global, exec: Exec) -> anyhow::Result<ExitCode
 pub(crate) fn container_of(pod: &FoundPod, wanted: Option<&str>) -> anyhow::Result<String> {
     match wanted {
         Some(name) => Ok(name.to_owned()),
-        None => default_container(pod).with_context(|| format!("name a container of pod {} with -c", pod.full_name())),
+        None => {
+            pod.pod.as_ref().and_then(default_container).with_context(|| format!("name a container of pod {} with -c", pod.full_name()))
+        }
     }
 }
 
@@ -49,8 +52,8 @@ pub(crate) async fn running(runtime: &EmbeddedRuntime, pod: &FoundPod, container
     newest.map(|record| record.id.clone()).with_context(|| format!("container {container} of pod {} is not running", pod.full_name()))
 }
 
-fn default_container(pod: &FoundPod) -> Option<String> {
-    let pod = pod.pod.as_ref()?;
+/// The container that the pod's annotation names, or the first.
+pub(crate) fn default_container(pod: &Pod) -> Option<String> {
     let annotated = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(DEFAULT_CONTAINER)).cloned();
     annotated.or_else(|| Some(pod.spec.as_ref()?.containers.first()?.name.clone()))
 }

@@ -11,6 +11,8 @@
 //! ```
 //! Of several pods, the largest of these codes.
 
+mod typing;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::typing::Stage;
 use crate::cli::{Global, Output, Run};
 use crate::commands::{check, journals, node_config, runtime, timeline};
 use crate::follow::Follower;
@@ -51,7 +54,7 @@ enum End {
 pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
     let overrides = Overrides { images: run.set_image.clone(), env: run.env.clone() };
     let options = LoadOptions { namespace: &run.namespace, overrides: &overrides };
-    let manifests = match manifest::read(&run.files, options, global.use_color())? {
+    let mut manifests = match manifest::read(&run.files, options, global.use_color())? {
         Ok(manifests) => manifests,
         Err(refused) => {
             write_stderr(&refused)?;
@@ -62,6 +65,8 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
         write_stderr(&manifests.warnings)?;
         write_stderr(&manifests.notes)?;
     }
+    let typing = typing::prepare(&run, &mut manifests.pods)?;
+    let (typing, mut stage) = typing.map_or((None, None), |(typing, stage)| (Some(typing), Some(stage)));
     // Before anything is made: a request that came earlier ends the engine, one that comes later stops the pods.
     let requests = StopRequests::listen().context("cannot listen for signals")?;
     let runtime = runtime(global)?;
@@ -91,7 +96,8 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
         let control = ControlSocket::listen(&folder, driver.handle()).context("cannot listen for requests")?;
         handles.push(driver.handle());
         let observer = exporter.as_ref().map(|exporter| (world_uid, exporter.observer()));
-        let teller = Teller { story, output: run.output, quiet: run.quiet, progress: Progress::new(bars.clone()), observer };
+        let progress = Progress::new(bars.clone());
+        let teller = Teller { story, output: run.output, quiet: run.quiet, progress, observer, stage: stage.take() };
         named.push((world_name, driver.handle()));
         let running = driver.run();
         pods.spawn(async move {
@@ -108,6 +114,7 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
     let (files, namespace) = (run.files, run.namespace);
     let follower = Follower { files, namespace, objects: manifests.objects, pods: named, quiet: run.quiet };
     let follower = tokio::spawn(follower.follow());
+    let typing = typing.map(|typing| tokio::spawn(typing.carry(runtime.clone())));
     let watch = tokio::spawn(async move { watch.keep_looking(&watched_pods).await });
     let mut end = End::Succeeded;
     let mut accounts = Vec::new();
@@ -121,6 +128,10 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
         let of_pod = told.context("the story of a pod broke off")?;
         end = end.max(how_it_ended(&status, &of_pod));
         accounts.extend(of_pod);
+    }
+    if let Some(typing) = typing {
+        // It has given the terminal back by then, or the pod never came to run.
+        let _ = tokio::time::timeout(TYPING_ENDS_WITHIN, typing).await;
     }
     stopper.abort();
     follower.abort();
@@ -169,6 +180,9 @@ impl StopRequests {
     }
 }
 
+/// A session ends with its container, and what the container left to print.
+const TYPING_ENDS_WITHIN: Duration = Duration::from_secs(3);
+
 /// A sleep that never ends in practice.
 const FAR_AWAY: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -198,6 +212,8 @@ struct Teller {
     progress: Progress,
     /// Who else is told, and the pod's uid.
     observer: Option<(String, Arc<dyn Observer>)>,
+    /// The container that somebody types into.
+    stage: Option<Stage>,
 }
 
 impl Teller {
@@ -212,7 +228,9 @@ impl Teller {
                 self.progress.end();
             }
             // A reader that has gone away (`usher run | head`) must not stop the pods.
-            let _ = self.show(&live, &lines);
+            if self.stage.as_mut().is_none_or(|stage| stage.look(&live)) {
+                let _ = self.show(&live, &lines);
+            }
         }
         if let Some((uid, observer)) = &self.observer {
             observer.ended(uid);

@@ -1,5 +1,9 @@
 //! `usher serve` with a real kubectl and real containers.
 
+mod forwards;
+mod hostile;
+mod logs;
+mod python;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -162,7 +162,7 @@ fn a_kubectl_that_does_not_read_holds_up_its_command_and_not_the_daemon() {
 }
 
 /// What the daemon holds, in KiB.
-fn memory(served: &Served<'_>) -> u64 {
+pub(crate) fn memory(served: &Served<'_>) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", served.child.id())).expect("the daemon is there");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
@@ -212,7 +212,7 @@ fn usher_exec_works_with_pods_of_run_and_of_serve() {
 }
 
 /// Waits until `is_so`, which another process makes true.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}: it is not so");
@@ -316,7 +316,7 @@ fn a_terminal_is_attached_to_and_its_output_is_logged_as_stdout() {
 }
 
 impl Served<'_> {
-    fn uid(&self, pod: &str) -> String {
+    pub(crate) fn uid(&self, pod: &str) -> String {
         self.ok(&["get", "pod", pod, "-o", "jsonpath={.metadata.uid}"])
     }
 }

@@ -140,7 +140,7 @@ fn me(shared: &Shared, user: &User) -> Value {
 
 /// Begins a session for whoever has a token or a code. Only JSON is taken, which no other page can send without being asked.
 async fn begin(shared: &Arc<Shared>, request: Request<Incoming>) -> ApiResult<Answer> {
-    let wanted = json_body(request).await?;
+    let wanted = json_body(shared, request).await?;
     let user = match (wanted["token"].as_str(), wanted["code"].as_str()) {
         (Some(token), _) => shared.user_of_token(token.trim()),
         (None, Some(code)) => shared.sessions.redeem(code, Instant::now()),
@@ -159,7 +159,7 @@ async fn code(shared: &Arc<Shared>, viewer: Viewer, request: Request<Incoming>) 
         return Err(ApiError::new(403, "Forbidden", "a session of the page cannot make links"));
     }
     look(&viewer.user, "list", "", "pods")?;
-    let wanted = json_body(request).await?;
+    let wanted = json_body(shared, request).await?;
     let user = match (wanted["role"].as_str(), viewer.user.role()) {
         (None, _) | (Some("admin"), Role::Admin) => viewer.user,
         (Some("read-only"), _) => User::new("usher-read-only", vec![READ_ONLY_GROUP.to_owned()]),
@@ -168,12 +168,12 @@ async fn code(shared: &Arc<Shared>, viewer: Viewer, request: Request<Incoming>) 
     Ok(answer::json(StatusCode::CREATED, &json!({ "code": shared.sessions.code(user, Instant::now())? })))
 }
 
-async fn json_body(request: Request<Incoming>) -> ApiResult<Value> {
+async fn json_body(shared: &Shared, request: Request<Incoming>) -> ApiResult<Value> {
     let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if media.split(';').next().unwrap_or_default().trim() != "application/json" {
         return Err(ApiError::unsupported_media_type(&["application/json"]));
     }
-    let body = read_body(request).await?;
+    let body = read_body(shared, request).await?;
     serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body cannot be read: {error}")))
 }
 

@@ -84,15 +84,9 @@ impl Backend for Engine {
 
     fn port_forward(&self, pod: PodRef, port: u16) -> BoxFuture<'_, Result<Connection, BackendError>> {
         Box::pin(async move {
-            let found = self.pod(&pod)?;
-            let host = if found.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true)) {
-                "127.0.0.1".to_owned()
-            } else {
-                let ip = found.status.and_then(|status| status.pod_ip);
-                ip.ok_or_else(|| BackendError::Invalid(format!("pod {} has no address", pod.name)))?
-            };
-            let stream = tokio::net::TcpStream::connect((host.as_str(), port)).await;
-            let stream = stream.map_err(|error| BackendError::Failed(format!("cannot connect to {host}:{port}: {error}")))?;
+            self.pod(&pod)?;
+            let stream = self.runtime.port_forward(&pod.uid, port).await;
+            let stream = stream.map_err(|error| BackendError::Failed(node::error_chain(&error)))?;
             let (reader, writer) = stream.into_split();
             Ok(Connection { reader: Box::new(reader), writer: Box::new(writer) })
         })

@@ -30,6 +30,7 @@ use node::metrics::Metrics;
 use node::observer::Observer;
 use node::shutdown::{Group, ShutdownPlan};
 use runtime::EmbeddedRuntime;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::client::{NodeClient, PodChange};
 use server::{Config, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -96,6 +97,7 @@ pub(crate) struct Serve {
 }
 
 pub(crate) async fn serve(global: &Global, serve: Serve) -> anyhow::Result<ExitCode> {
+    raise_file_limit();
     let runtime = runtime(global)?;
     check::refuse_unusable(global).await?;
     // Before anything else, so that no signal is missed.
@@ -123,6 +125,7 @@ pub(crate) async fn serve(global: &Global, serve: Serve) -> anyhow::Result<ExitC
         names: serve.name,
         backend: Arc::new(backend),
         lives: journals,
+        patience: server::Patience::default(),
         metrics,
     })
     .await?;
@@ -249,6 +252,18 @@ async fn drive(agent: &mut Agent<EmbeddedRuntime, ServerApi>, node: &NodeClient,
             () = ended.notified() => agent.take_waiting(),
             Ok(()) = pressure.changed() => report(node, reporter, &pressure).await,
         }
+    }
+}
+
+/// Each client and each pod costs files: takes as many as the machine allows. Containers have the same limit then, as under the usual
+/// engines.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -60,6 +60,15 @@ enum Task {
         #[arg(long)]
         minimise: bool,
     },
+    /// Write, read and watch the API with many clients while the server is stopped and started, and check that one order explains it all
+    History {
+        /// How long
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Choose as in the run that named this
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Run the tests that make containers on a machine in QEMU that has only version 2 of control groups
     Vm {
         /// Only tests whose `package::binary test` contains one of these
@@ -96,12 +105,22 @@ fn main() -> Result<()> {
         Task::Sim { seed: None, seeds } => simulate(seeds),
         Task::Fuzz { target, minimise: true, .. } => fuzz::minimise(&root()?, target.as_deref().unwrap_or_default()),
         Task::Fuzz { target, seconds, minimise: false } => fuzz::run(&root()?, target.as_deref(), seconds),
+        Task::History { seconds, seed } => history(seconds, seed),
         Task::Vm { only, memory, within } => {
             vm::run(&root()?, &vm::Options { only, memory_mib: memory, within: Duration::from_secs(within) })
         }
         Task::Walls => walls::check(&root()?),
         Task::Tidy => tidy::check(&root()?),
     }
+}
+
+/// The test of the same name, for longer.
+fn history(seconds: u64, seed: Option<u64>) -> Result<()> {
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id())).to_string();
+    let environment = [("USHER_HISTORY_SECONDS", seconds.to_string()), ("USHER_HISTORY_SEED", seed)];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    // Not by nextest, which ends what takes minutes.
+    cargo(&root()?, &["test", "--workspace", "--test", "history", "one_order_of_all_writes", "--", "--nocapture"], &environment)
 }
 
 /// Runs every step, also after one has failed, and then says which failed.

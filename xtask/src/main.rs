@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod crash;
 mod fuzz;
 mod tidy;
 mod vm;
@@ -69,6 +70,18 @@ enum Task {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Kill the daemon at random instants under load, and check that nothing is lost, restarted or run twice
+    Crash {
+        /// How often
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Do this one again
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Kill the shims of pods instead
+        #[arg(long)]
+        shims: bool,
+    },
     /// Run the tests that make containers on a machine in QEMU that has only version 2 of control groups
     Vm {
         /// Only tests whose `package::binary test` contains one of these
@@ -106,6 +119,9 @@ fn main() -> Result<()> {
         Task::Fuzz { target, minimise: true, .. } => fuzz::minimise(&root()?, target.as_deref().unwrap_or_default()),
         Task::Fuzz { target, seconds, minimise: false } => fuzz::run(&root()?, target.as_deref(), seconds),
         Task::History { seconds, seed } => history(seconds, seed),
+        Task::Crash { kills, seed, shims } => {
+            crash::run(&root()?, kills, seed, if shims { crash::Victims::Shims } else { crash::Victims::Daemon })
+        }
         Task::Vm { only, memory, within } => {
             vm::run(&root()?, &vm::Options { only, memory_mib: memory, within: Duration::from_secs(within) })
         }

@@ -26,6 +26,7 @@ use crate::container_config::Objects;
 use crate::control::{ControlSocket, EngineLock};
 use crate::convert::{StatusContext, pod_status};
 use crate::driver::{Pod, PodDriver, PodHandle};
+use crate::events::untold::{self, Journaled};
 use crate::events::{EventRecorder, Recorded, node_event};
 use crate::eviction::{EvictionConfig, NodeCondition, Watch, WatchedPod};
 use crate::journal::{Live, Record};
@@ -47,6 +48,9 @@ pub trait PodApi: Send + Sync + 'static {
 
     /// Sets the status. Returns when it is durable, or the pod is gone from the API.
     fn publish_status(&self, pod: &Pod, status: V1PodStatus) -> impl Future<Output = ()> + Send;
+
+    /// The Events that the API has about this pod.
+    fn events(&self, pod: &Pod) -> Vec<Event>;
 
     /// Stores an Event; `is_new` if there was none of this name before.
     fn record_event(&self, event: Event, is_new: bool) -> impl Future<Output = ()> + Send;
@@ -405,6 +409,11 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
         let world =
             PodWorld::new(shared.runtime.clone(), shared.node.clone(), pod.clone(), objects).map_err(|error| error_chain(&error))?;
         let (uid, folder) = (world.spec().uid.clone(), world.pod_dir());
+        // An engine that died may have been about to tell these. Read before this one writes into the same journal.
+        let journaled = match beginning {
+            Beginning::Resumed(_) => untold::newest(&world.journal_path()).unwrap_or_default(),
+            Beginning::New | Beginning::Rejected(_) => Vec::new(),
+        };
         let (watcher, watched) = mpsc::unbounded_channel();
         let driver = match beginning {
             Beginning::New => PodDriver::new(world, watcher),
@@ -416,8 +425,14 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
         let driven = Driven { handle: driver.handle(), pod: Arc::new(pod), asked_secs: None };
         shared.pods().insert(uid.clone(), driven);
         let running = driver.run();
+        let telling = (shared.clone(), uid.clone());
         self.tasks.spawn(async move {
-            let told = tokio::spawn(tell(shared.clone(), uid.clone(), watched));
+            let told = tokio::spawn(async move {
+                let (shared, uid) = telling;
+                // Once, and over soon: it has no part in what the task holds.
+                Box::pin(shared.catch_up(&uid, journaled)).await;
+                tell(shared, uid, watched).await;
+            });
             running.await;
             // The last status is durable on the other side before the pod is forgotten on this one.
             let _ = told.await;
@@ -497,6 +512,22 @@ impl<R: Runtime, A: PodApi> Shared<R, A> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner).record(pod, record, wall_nanos)
     }
 
+    /// Tells the Events that the engine before wrote down and did not come to tell.
+    async fn catch_up(&self, uid: &str, journaled: Vec<Journaled>) {
+        let Some(pod) = self.newest(uid).filter(|_| !journaled.is_empty()) else { return };
+        for Journaled { wall_nanos, record } in untold::untold(journaled, &self.api.events(&pod), clock::moment().wall_nanos) {
+            self.tell_event(&pod, &record, wall_nanos).await;
+        }
+    }
+
+    async fn tell_event(&self, pod: &Pod, record: &lifecycle::EventRecord, wall_nanos: u64) {
+        match self.record(pod, record, wall_nanos) {
+            Recorded::Added(event) => self.api.record_event(event, true).await,
+            Recorded::Counted(event) => self.api.record_event(event, false).await,
+            Recorded::Dropped => {}
+        }
+    }
+
     async fn publish(&self, uid: &str, status: &PodStatus, previous: &mut Option<V1PodStatus>) {
         let Some(pod) = self.newest(uid) else { return };
         let published = {
@@ -560,11 +591,7 @@ async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut
             Record::Status(status) => unpublished = Some(status),
             Record::Action(lifecycle::Step { action: Action::RecordEvent(record), .. }) => {
                 let Some(pod) = shared.newest(&uid) else { continue };
-                match shared.record(&pod, &record, at.wall_nanos) {
-                    Recorded::Added(event) => Box::pin(shared.api.record_event(event, true)).await,
-                    Recorded::Counted(event) => Box::pin(shared.api.record_event(event, false)).await,
-                    Recorded::Dropped => {}
-                }
+                Box::pin(shared.tell_event(&pod, &record, at.wall_nanos)).await;
             }
             Record::Opened { .. }
             | Record::Kill(_)

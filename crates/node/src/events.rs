@@ -3,6 +3,8 @@
 //! Not a log: what repeats is counted in one object, what comes in too many variants is folded, and what floods is left out, all by
 //! the reference's rules and numbers. Not a store either: the list is bounded and kept in memory.
 
+pub(crate) mod untold;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 

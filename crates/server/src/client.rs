@@ -225,6 +225,16 @@ impl NodeClient {
         self.registry.update(stored("events"), Part::Whole, namespace, name, object, &WriteOptions::of(MANAGER)).await.map(drop)
     }
 
+    /// The events about a pod.
+    pub fn events_about(&self, namespace: &str, name: &str, uid: &str) -> Vec<Event> {
+        let listing = self.registry.store().list(stored("events").stored_as);
+        // By their names first: others need not be parsed.
+        let prefix = format!("{name}.");
+        let named = listing.iter(Some(namespace)).filter(|(key, _)| key.name.starts_with(&prefix));
+        let values = named.map(|(_, stored)| stored.value());
+        values.filter(|value| value["involvedObject"]["uid"] == uid).filter_map(|value| typed(value).ok()).collect()
+    }
+
     /// A ConfigMap, or `None` if there is none.
     pub fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
         typed(self.registry.get(stored("configmaps"), namespace, name).ok()?).ok()

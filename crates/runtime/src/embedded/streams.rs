@@ -33,12 +33,13 @@ const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 pub(crate) async fn exec(runtime: &Arc<Inner>, pod: &Arc<Pod>, request: StreamingExecRequest) -> Result<ContainerStreams, ExecError> {
     let (exec, container) = exec::ids(&request.exec_id, &request.container_id)?;
     let begun = begin_exec(runtime, pod, &exec, &container, &request).await;
-    let (ours, state, end) = begun.map_err(|error| exec::failure(error, exec.as_str(), &request.pod_uid, &request.container_id))?;
+    let Begun { ours, state, end, hold } =
+        begun.map_err(|error| exec::failure(error, exec.as_str(), &request.pod_uid, &request.container_id))?;
     if let ExecState::Exited(exit) = &state {
         exec::check_started(exec.as_str(), &exit.end, &request.container_id)?;
     }
     let (told, exit) = oneshot::channel();
-    let watch = ExecWatch { runtime: Arc::clone(runtime), pod: Arc::clone(pod), exec, has_terminal: request.streams.tty };
+    let watch = ExecWatch { runtime: Arc::clone(runtime), pod: Arc::clone(pod), exec, has_terminal: request.streams.tty, _hold: hold };
     tokio::spawn(watch.run(end, told));
     let uid = request.pod_uid;
     let exit = async move {
@@ -163,7 +164,14 @@ impl AttachWatch {
     }
 }
 
-type Begun = (Ours, ExecState, oneshot::Receiver<ExecEnd>);
+/// A command that was begun.
+struct Begun {
+    ours: Ours,
+    state: ExecState,
+    end: oneshot::Receiver<ExecEnd>,
+    /// While this is open somebody waits for the command. It closes with this process too, however that ends.
+    hold: OwnedFd,
+}
 
 async fn begin_exec(
     runtime: &Arc<Inner>,
@@ -182,9 +190,11 @@ async fn begin_exec(
         process: process.path().to_owned(),
         timeout_ms: None,
         output: if request.streams.tty { ExecOutput::Terminal } else { ExecOutput::Passed },
-        keep: Keep::UntilRemoved,
+        keep: Keep::WhileHeld,
     };
-    let (ours, theirs) = if request.streams.tty { (Ours::default(), Vec::new()) } else { pipes(request.streams)? };
+    let (ours, mut theirs) = if request.streams.tty { (Ours::default(), Vec::new()) } else { pipes(request.streams)? };
+    let (held, hold) = pipe_with(PipeFlags::CLOEXEC).map_err(StepError::part("make a pipe"))?;
+    theirs.push(held);
     let called = call_with_fds(pod, Call::Exec(Box::new(call)), theirs).await;
     process.remove().await;
     let (Answer::Exec(status), fds) = called? else { return Err(CallError::Unexpected.into()) };
@@ -192,7 +202,7 @@ async fn begin_exec(
         Some(terminal) => Ours::of_terminal(terminal, request.streams)?,
         None => ours,
     };
-    Ok((ours, status.state, end))
+    Ok(Begun { ours, state: status.state, end, hold })
 }
 
 /// Makes a call that passes descriptors, or whose answer does, on a connection of its own.
@@ -268,6 +278,7 @@ struct ExecWatch {
     pod: Arc<Pod>,
     exec: ExecId,
     has_terminal: bool,
+    _hold: OwnedFd,
 }
 
 impl ExecWatch {

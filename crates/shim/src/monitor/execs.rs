@@ -26,6 +26,7 @@ pub(super) struct ExecEntry {
     pub(super) id: ExecId,
     pub(super) container: ContainerId,
     pub(super) keep: Keep,
+    pub(super) hold: Hold,
     pub(super) stage: ExecStage,
     /// The process's handle, for its cgroup; `None` when the command never ran.
     pub(super) process: Option<ExecProcess>,
@@ -44,6 +45,29 @@ pub(super) enum ExecStage {
     /// Its end was told. It stays until it is removed or pushed out.
     Exited { exit: Box<ExecExit>, save: Save },
 }
+
+/// Whether somebody waits for a command that only matters to whoever began it ([`Keep::WhileHeld`]).
+#[derive(Debug)]
+pub(super) enum Hold {
+    /// It is kept for other reasons.
+    NotNeeded,
+    /// This pipe ends when nobody does.
+    Held(OwnedFd, OnRelease),
+    /// Nobody does: it is forgotten as soon as it has ended.
+    Released,
+}
+
+/// What happens to a running command that nobody holds any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnRelease {
+    /// It is killed.
+    Kill,
+    /// It has lost its terminal and has [`HANG_UP_MS`] to end by itself.
+    LetEnd,
+}
+
+/// How long a command whose terminal hung up may take to end, in milliseconds.
+pub(super) const HANG_UP_MS: u64 = 2_000;
 
 /// A command that was executed.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::Monitor;
 use super::containers::{OomCount, Recheck, Save, Stage};
-use super::execs::{DRAIN_MS, Ended, ExecStage, Running};
+use super::execs::{DRAIN_MS, Ended, ExecEntry, ExecStage, Hold, Running};
 use super::poll::Key;
 use crate::moment::Moment;
 use crate::protocol::{ContainerId, Event, ExecId, Keep, MemoryFacts, SignalNumber};
@@ -124,6 +124,7 @@ impl Monitor {
         exec.drop_ended_capture();
         let recorded = self.save_exec_exit(id);
         self.tell(Event::ExecExited { exit: Box::new(exit), recorded });
+        self.forget_released_exec(id);
         self.forget_old_execs();
     }
 
@@ -143,13 +144,25 @@ impl Monitor {
         }
     }
 
+    /// Forgets an exec that has ended, of which nothing has to be killed any more and for which nobody waits.
+    pub(super) fn forget_released_exec(&mut self, id: &ExecId) {
+        let is_done = |exec: &ExecEntry| exec.is_exited() && exec.killing.is_none() && matches!(exec.hold, Hold::Released);
+        if self.execs.get(id).is_some_and(|exec| is_done(exec)) {
+            self.forget_exec(id);
+        }
+    }
+
     /// Forgets an exec, with its records and output. Descendants of it that write go on into nothing.
     pub(super) fn forget_exec(&mut self, id: &ExecId) {
         let folder = self.exec_dir(id);
-        if let Some(exec) = self.execs.remove(id)
-            && let Some(capture) = exec.capture
-        {
-            self.sinks.add(exec.key, exec.container, capture);
+        if let Some(exec) = self.execs.remove(id) {
+            if let Hold::Held(pipe, _) = &exec.hold {
+                // The client may have the same end, so it is not enough to close it.
+                let _ = self.poll.remove(pipe);
+            }
+            if let Some(capture) = exec.capture {
+                self.sinks.add(exec.key, exec.container, capture);
+            }
         }
         self.remove_folder(&folder);
     }
@@ -213,7 +226,7 @@ impl ExecStage {
     }
 }
 
-impl super::execs::ExecEntry {
+impl ExecEntry {
     /// Lets go of the output once nobody can write any more.
     fn drop_ended_capture(&mut self) {
         if self.is_exited() && self.capture.as_ref().is_some_and(|capture| !capture.is_open()) {

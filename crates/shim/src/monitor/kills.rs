@@ -112,6 +112,7 @@ impl Monitor {
             self.kill_exec_cgroup(id);
         } else if is_over {
             self.remove_exec_cgroup(id);
+            self.forget_released_exec(id);
         } else {
             self.complain(format_args!("exec {id} does not die: its processes hang in the kernel"));
         }

@@ -241,6 +241,7 @@ impl Monitor {
             Source::Audience(key) => self.serve_audience(key),
             Source::ExecStdout(key) => self.serve_exec_output(key, crate::log::Stream::Stdout),
             Source::ExecStderr(key) => self.serve_exec_output(key, crate::log::Stream::Stderr),
+            Source::ExecHold(key) => self.release_exec(key),
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) enum Source {
     ExecStderr(Key),
     /// A pipe of somebody who looks at a container's output.
     Audience(Key),
+    /// Nobody holds an exec any more.
+    ExecHold(Key),
 }
 
 impl Source {
@@ -55,6 +57,7 @@ impl Source {
             Self::ExecStdout(key) => (8, key.0),
             Self::ExecStderr(key) => (9, key.0),
             Self::Audience(key) => (10, key.0),
+            Self::ExecHold(key) => (11, key.0),
         };
         EventData::new_u64((kind << 32) | u64::from(key))
     }
@@ -73,6 +76,7 @@ impl Source {
             8 => Self::ExecStdout(key),
             9 => Self::ExecStderr(key),
             10 => Self::Audience(key),
+            11 => Self::ExecHold(key),
             _ => return None,
         })
     }
@@ -159,6 +163,7 @@ mod tests {
             Source::ExecStdout(key),
             Source::ExecStderr(key),
             Source::Audience(key),
+            Source::ExecHold(key),
         ] {
             assert_eq!(Source::from_data(source.to_data()), Some(source));
         }

@@ -45,10 +45,11 @@ impl Monitor {
     pub(super) fn save_exec_exit(&mut self, exec: &ExecId) -> Recorded {
         let folder = self.exec_dir(exec);
         let Some(found) = self.execs.get_mut(exec) else { return Recorded::Saved };
-        // The results of probes come every second and are worth nothing after the machine went down: no sync for them.
+        // The results of probes come every second; like the ends of sessions they are worth nothing after the machine went down: no
+        // sync for them.
         let durability = match found.keep {
             Keep::UntilRemoved => Durability::Machine,
-            Keep::Recent => Durability::Process,
+            Keep::Recent | Keep::WhileHeld => Durability::Process,
         };
         let ExecStage::Exited { exit, save } = &mut found.stage else { return Recorded::Saved };
         let written = save_exit(&folder, exit, durability);

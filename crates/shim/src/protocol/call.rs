@@ -322,4 +322,8 @@ pub enum Keep {
     UntilRemoved,
     /// Until newer ones push it out: probes, of which only the latest result matters.
     Recent,
+    /// For as long as the client holds it: sessions, which nobody can go on with. After the descriptors of its output comes one more,
+    /// the end of a pipe to read from. When nobody has the other end any more, a command that still runs is killed (one with a terminal,
+    /// which has been hung up on by then, two seconds later), and its end is forgotten.
+    WhileHeld,
 }

@@ -14,8 +14,8 @@ use rustix::net::{
     sendmsg,
 };
 
-/// Most descriptors that come with one frame: the three standard streams.
-pub const PASSED_FDS_MAX: usize = 3;
+/// Most descriptors that come with one frame: the three standard streams, and the one by which a command is held.
+pub const PASSED_FDS_MAX: usize = 4;
 
 /// Sends as much of `bytes` as the socket takes, and `fds` with it if anything is sent. Returns how many bytes went.
 ///

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 
 use serde_json::json;
 use shim::log::Stream;
-use shim::protocol::{Answer, Call, Event, ExecOutput, ExecState, Keep, RefusalCode, SignalNumber};
+use shim::protocol::{Answer, Call, Event, Exec, ExecOutput, ExecState, Keep, RefusalCode, SignalNumber};
 use shim::records::{End, Sender};
 
 use crate::fixture::{Calls as _, Pod, container_id, exec_id, wait_until};
@@ -69,7 +69,7 @@ fn an_exec_over_its_time_is_killed_with_all_its_descendants() {
     let Some(pod) = idle("an_exec_over_its_time_is_killed_with_all_its_descendants") else { return };
     let mut client = pod.subscriber();
     let script = "busybox setsid sleep 1000 & sleep 1000 & echo started; sleep 1000";
-    let request = shim::protocol::Exec { timeout_ms: Some(300), ..pod.exec("a", "x", script) };
+    let request = Exec { timeout_ms: Some(300), ..pod.exec("a", "x", script) };
     client.exec(request);
     let exit = client.exec_exit("x");
     assert!(exit.timed_out, "{exit:?}");
@@ -232,6 +232,67 @@ fn the_terminal_of_an_exec_is_handed_to_the_client() {
 }
 
 #[test]
+fn a_command_that_nobody_holds_any_more_is_killed_and_forgotten() {
+    let Some(pod) = idle("a_command_that_nobody_holds_any_more_is_killed_and_forgotten") else { return };
+    let mut client = pod.subscriber();
+    let request = Exec { keep: Keep::WhileHeld, ..pod.exec("a", "x", "trap '' TERM; busybox setsid sleep 1000 & sleep 1000; sleep 1000") };
+    assert_eq!(client.refused(Call::Exec(Box::new(request.clone()))), RefusalCode::InvalidArgument);
+    let (held, hold) = std::io::pipe().expect("a pipe");
+    // Another client begins it, and is gone at once: it is not the connection that counts.
+    pod.client().call_with_fds(Call::Exec(Box::new(request)), &[held.as_fd()]).expect("it runs");
+    drop(held);
+    wait_until("the command runs", || processes(&pod) > 2);
+    drop(hold);
+    let exit = client.exec_exit("x");
+    assert_eq!((&exit.end, exit.last_signal.map(|sent| sent.by)), (&KILLED, Some(Sender::Client)));
+    wait_until("only the container's own process is left", || processes(&pod) == 1);
+    wait_until("it is forgotten", || client.state().execs.is_empty() && !pod.state_dir().join("execs/x").exists());
+}
+
+#[test]
+fn a_command_that_ended_is_remembered_while_somebody_holds_it() {
+    let Some(pod) = idle("a_command_that_ended_is_remembered_while_somebody_holds_it") else { return };
+    let mut client = pod.subscriber();
+    let request = Exec { keep: Keep::WhileHeld, ..pod.exec("a", "x", "exit 3") };
+    let (held, hold) = std::io::pipe().expect("a pipe");
+    client.call_with_fds(Call::Exec(Box::new(request.clone())), &[held.as_fd()]).expect("it runs");
+    drop(held);
+    client.exec_exit("x");
+    match client.exec(request).state {
+        ExecState::Exited(exit) => assert_eq!(exit.end, End::Exited { code: 3 }),
+        running => panic!("still running: {running:?}"),
+    }
+    drop(hold);
+    wait_until("it is forgotten", || client.state().execs.is_empty());
+}
+
+#[test]
+fn a_command_that_loses_its_terminal_may_end_by_itself_but_not_take_its_time() {
+    let Some(pod) = idle("a_command_that_loses_its_terminal_may_end_by_itself_but_not_take_its_time") else { return };
+    let mut client = pod.subscriber();
+    for (id, script, wanted) in [
+        ("ends", "trap 'exit 5' HUP; echo ready; while :; do sleep 0.05; done", End::Exited { code: 5 }),
+        ("stays", "trap '' HUP; echo ready; while :; do sleep 0.05; done", KILLED),
+    ] {
+        let mut request = Exec { output: ExecOutput::Terminal, keep: Keep::WhileHeld, ..pod.exec("a", id, "") };
+        request.process = pod.path(&format!("terminal-{id}.json"));
+        let process = json!({
+            "args": ["/bin/sh", "-c", script], "terminal": true,
+            "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin"],
+        });
+        fs::write(&request.process, process.to_string()).expect("writable");
+        let (held, hold) = std::io::pipe().expect("a pipe");
+        let (_, mut fds) = client.call_with_fds(Call::Exec(Box::new(request)), &[held.as_fd()]).expect("it runs");
+        let mut terminal = fs::File::from(fds.pop().expect("the terminal came along"));
+        let mut buffer = [0; 5];
+        terminal.read_exact(&mut buffer).expect("it says that it is ready");
+        drop((terminal, held, hold));
+        assert_eq!(client.exec_exit(id).end, wanted, "{id}");
+    }
+    wait_until("both are forgotten", || client.state().execs.is_empty());
+}
+
+#[test]
 fn probes_push_out_older_ones_and_hooks_stay() {
     let Some(pod) = idle("probes_push_out_older_ones_and_hooks_stay") else { return };
     let mut client = pod.subscriber();
@@ -239,7 +300,7 @@ fn probes_push_out_older_ones_and_hooks_stay() {
     client.exec_exit("hook");
     for n in 0..40 {
         let id = format!("probe-{n}");
-        let request = shim::protocol::Exec { keep: Keep::Recent, ..pod.exec("a", &id, "true") };
+        let request = Exec { keep: Keep::Recent, ..pod.exec("a", &id, "true") };
         client.exec(request);
         client.exec_exit(&id);
     }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::super::Monitor;
 use super::super::containers::{Save, Stage};
-use super::super::execs::{Capture, ExecEntry, ExecStage, Running};
+use super::super::execs::{Capture, ExecEntry, ExecStage, HANG_UP_MS, Hold, OnRelease, Running};
 use super::super::output::output_pipe;
 use super::super::poll::{Key, Source};
 use super::{Reply, failed, not_found};
@@ -12,7 +12,7 @@ use crate::cgroup::CgroupPath;
 use crate::container::{self, ExecError, ExecProcess, ExecTarget};
 use crate::log::{CriLog, LogFile, LogLimits};
 use crate::moment::Moment;
-use crate::protocol::{Answer, Event, Exec, ExecId, ExecOutput, Refusal, RefusalCode};
+use crate::protocol::{Answer, Event, Exec, ExecId, ExecOutput, Keep, Refusal, RefusalCode};
 use crate::records::{End, ExecExit, ExecStarted, OUTPUT_LOG, ProcessIdentity, STARTED_RECORD, Sender};
 
 /// Most execs that are remembered, running or ended, before new ones are refused.
@@ -37,8 +37,9 @@ impl Monitor {
             self.complain(format_args!("cannot make {}: {error}", folder.display()));
         }
         let key = self.new_key();
-        let streams = match self.open_exec_streams(client, &request, &folder) {
-            Ok(streams) => streams,
+        let opened = self.open_exec_streams(client, &request, &folder).and_then(|streams| Ok((streams, self.take_hold(client, &request)?)));
+        let (streams, hold) = match opened {
+            Ok(opened) => opened,
             Err(refusal) => {
                 self.remove_folder(&folder);
                 return Err(refusal);
@@ -49,6 +50,7 @@ impl Monitor {
             id: id.clone(),
             container: request.container.clone(),
             keep: request.keep,
+            hold,
             // Replaced below, whatever happens.
             stage: ExecStage::Exited { exit: Box::new(not_started(&request, "it was not run", None)), save: Save::Pending },
             process: None,
@@ -56,6 +58,11 @@ impl Monitor {
             last_signal: None,
             killing: None,
         };
+        if let Hold::Held(pipe, _) = &entry.hold
+            && let Err(errno) = self.poll.add(pipe, Source::ExecHold(key), rustix::event::epoll::EventFlags::empty())
+        {
+            self.complain(format_args!("cannot watch whether anybody waits for exec {id}: {errno}"));
+        }
         match self.run_exec(&request, streams.theirs) {
             Ok((process, running)) => self.begin_exec(&request, entry, process, running),
             Err(error) => {
@@ -112,6 +119,36 @@ impl Monitor {
                 let theirs = container::Stdio::Files { stdin, stdout: their_stdout, stderr: their_stderr };
                 Ok(Streams { theirs, capture: Some(capture) })
             }
+        }
+    }
+
+    fn take_hold(&mut self, client: Key, request: &Exec) -> Result<Hold, Refusal> {
+        if request.keep != Keep::WhileHeld {
+            return Ok(Hold::NotNeeded);
+        }
+        let on_release = if request.output == ExecOutput::Terminal { OnRelease::LetEnd } else { OnRelease::Kill };
+        let passed = self.clients.by_key(client).and_then(super::super::clients::Client::take_passed::<1>);
+        let Some([pipe]) = passed else {
+            let message = format!("exec {} needs a passed file descriptor by which it is held", request.exec);
+            return Err(Refusal::new(RefusalCode::InvalidArgument, message));
+        };
+        Ok(Hold::Held(pipe, on_release))
+    }
+
+    /// Nobody holds this exec any more: what runs of it ends, and then it is forgotten.
+    pub(in super::super) fn release_exec(&mut self, key: Key) {
+        let Some(id) = self.exec_id(key) else { return };
+        let Some(exec) = self.execs.get_mut(&id) else { return };
+        let Hold::Held(pipe, on_release) = std::mem::replace(&mut exec.hold, Hold::Released) else { return };
+        let _ = self.poll.remove(&pipe);
+        match (&mut exec.stage, on_release) {
+            (ExecStage::Running(running), OnRelease::LetEnd) => {
+                let until = Moment::now().plus_ms(HANG_UP_MS);
+                running.deadline = Some(running.deadline.map_or(until, |deadline| deadline.min(until)));
+            }
+            (ExecStage::Running(_), OnRelease::Kill) => self.kill_exec(&id, Sender::Client, "whoever began it is gone"),
+            (ExecStage::Draining { .. }, _) => {}
+            (ExecStage::Exited { .. }, _) => self.forget_released_exec(&id),
         }
     }
 

@@ -86,6 +86,11 @@ impl PodApi for ServerApi {
         }
     }
 
+    fn events(&self, pod: &Pod) -> Vec<Event> {
+        let (namespace, name, uid) = identity(pod);
+        self.client.events_about(namespace, name, uid)
+    }
+
     async fn record_event(&self, event: Event, _: bool) {
         if let Err(error) = self.client.store_event(&event).await {
             tracing::warn!(%error, reason = event.reason, "an event cannot be stored");

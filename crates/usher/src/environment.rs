@@ -16,6 +16,13 @@ pub(crate) const NO_COLOR: &str = "NO_COLOR";
 /// Address of an OpenTelemetry collector; `--otlp-endpoint` wins. The specification's name.
 pub(crate) const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
+/// Where the service manager listens: a path, or `@` and a name. systemd's name.
+pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// Microseconds without a sign of life after which the service manager takes the daemon for dead. systemd's name.
+pub(crate) const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+/// The process of which that is said; without it, this one. systemd's name.
+pub(crate) const WATCHDOG_PID: &str = "WATCHDOG_PID";
+
 /// A variable that names a folder.
 pub(crate) fn path(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)

@@ -5,6 +5,7 @@ mod hostile;
 mod logs;
 mod python;
 mod streams;
+mod supervised;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/terminal.rs"]

@@ -14,6 +14,7 @@ mod backend;
 mod lives;
 mod log;
 mod machine;
+mod supervisor;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -40,6 +41,7 @@ use self::api::ServerApi;
 use self::backend::Engine;
 use self::lives::Journals;
 use self::machine::NodeReporter;
+use self::supervisor::Supervisor;
 use crate::cli::Global;
 use crate::commands::{check, node_config, runtime};
 use crate::duration;
@@ -102,6 +104,7 @@ pub(crate) async fn serve(global: &Global, serve: Serve) -> anyhow::Result<ExitC
     check::refuse_unusable(global).await?;
     // Before anything else, so that no signal is missed.
     let mut signals = StopSignals::listen().context("cannot listen for signals")?;
+    let mut supervisor = Supervisor::from_environment()?;
     let plan = shutdown_plan(&serve)?;
     let mut config = node_config(global);
     serve.node.apply(&mut config);
@@ -140,22 +143,25 @@ pub(crate) async fn serve(global: &Global, serve: Serve) -> anyhow::Result<ExitC
     for (folder, why) in &adopted.failed {
         tracing::error!(folder = %folder.display(), why, "a pod cannot be taken up; its containers go on");
     }
-    announce(&server, adopted.pods.len())?;
+    announce(&server, &supervisor, adopted.pods.len())?;
     let mut stopped = tokio::select! {
-        driven = drive(&mut agent, &node, &mut reporter) => driven.map(|()| Ends::Daemon),
+        driven = drive(&mut agent, &node, &mut reporter, &supervisor) => driven.map(|()| Ends::Daemon),
         ends = signals.next() => Ok(ends),
     };
     if matches!(stopped, Ok(Ends::Machine)) || (stopped.is_ok() && serve.stop_pods) {
         let gone = agent.shut_down(plan);
+        supervisor.stopping_pods();
         reporter.shut_down();
         report(&node, &mut reporter, &agent.pressure()).await;
         // Pods that come meanwhile are refused. Who asks again does not want to wait: what was begun is gone on with by the shims,
         // and by the next `usher serve`.
         stopped = tokio::select! {
-            driven = drive(&mut agent, &node, &mut reporter) => driven.map(|()| Ends::Machine),
+            driven = drive(&mut agent, &node, &mut reporter, &supervisor) => driven.map(|()| Ends::Machine),
             () = gone => Ok(Ends::Machine),
             ends = signals.next() => Ok(ends),
         };
+    } else {
+        supervisor.stopping();
     }
     server.stop().await;
     if let Some(exporter) = exporter {
@@ -215,7 +221,9 @@ fn shutdown_group(text: &str) -> Result<Group, String> {
     Ok(Group { priority: priority.trim().parse().map_err(|_| wrong())?, period: duration::parse(period.trim())? })
 }
 
-fn announce(server: &Server, adopted: usize) -> anyhow::Result<()> {
+fn announce(server: &Server, supervisor: &Supervisor, adopted: usize) -> anyhow::Result<()> {
+    let addresses: Vec<_> = server.addresses().iter().map(|address| format!("https://{address}")).collect();
+    supervisor.ready(&format!("serving on {}, {adopted} pods adopted", addresses.join(", ")));
     let mut out = std::io::stdout().lock();
     for address in server.addresses() {
         writeln!(out, "serving on https://{address}")?;
@@ -228,12 +236,18 @@ fn announce(server: &Server, adopted: usize) -> anyhow::Result<()> {
 }
 
 /// Hands what the API says to the agent, until that is impossible.
-async fn drive(agent: &mut Agent<EmbeddedRuntime, ServerApi>, node: &NodeClient, reporter: &mut NodeReporter) -> anyhow::Result<()> {
+async fn drive(
+    agent: &mut Agent<EmbeddedRuntime, ServerApi>,
+    node: &NodeClient,
+    reporter: &mut NodeReporter,
+    supervisor: &Supervisor,
+) -> anyhow::Result<()> {
     let mut pods = node.pods();
     let (mut pressure, ended) = (agent.pressure(), agent.ended());
     let mut objects = node.object_changes();
     let mut lease = tokio::time::interval(LEASE_EVERY);
     let mut status = tokio::time::interval(STATUS_EVERY);
+    let mut signs = supervisor.signs();
     loop {
         tokio::select! {
             change = pods.next() => match change.context("cannot watch pods")? {
@@ -248,6 +262,7 @@ async fn drive(agent: &mut Agent<EmbeddedRuntime, ServerApi>, node: &NodeClient,
                     tracing::warn!(%error, "cannot say that the node lives");
                 }
             }
+            _ = signs.tick() => supervisor.sign(),
             _ = status.tick() => report(node, reporter, &pressure).await,
             () = ended.notified() => agent.take_waiting(),
             Ok(()) = pressure.changed() => report(node, reporter, &pressure).await,

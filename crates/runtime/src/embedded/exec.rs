@@ -1,12 +1,14 @@
 //! Commands in containers: begun once for each id, waited for as often as anybody asks.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci_spec::runtime::{BoxBuilder, Process, Spec};
+use rustix::fs::{MemfdFlags, memfd_create};
 use shim::protocol::{Call, ContainerId, Exec, ExecId, ExecOutput, Keep, RefusalCode, SignalNumber};
 use shim::records::{EXECS, End, ExecExit, OUTPUT_LOG, Sender};
 
@@ -123,6 +125,8 @@ pub(super) enum HasTerminal {
 #[derive(Debug)]
 pub(super) struct ProcessFile {
     path: PathBuf,
+    /// The file is only in memory, and `path` leads to it as long as this is open.
+    in_memory: Option<OwnedFd>,
 }
 
 impl ProcessFile {
@@ -131,9 +135,7 @@ impl ProcessFile {
         let dir = pod.folder.container_dir(container);
         // Two calls with the same id must not write the same file.
         let path = dir.join(format!("exec-{}-{}.json", std::process::id(), NEXT_FILE.fetch_add(1, Ordering::Relaxed)));
-        let target = path.clone();
-        blocking(move || write_process(&dir, &target, command, terminal)).await?;
-        Ok(Self { path })
+        blocking(move || write_process(&dir, path, command, terminal)).await
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -142,14 +144,16 @@ impl ProcessFile {
 
     /// To be called when the shim has read it. A file that stays does no harm.
     pub(super) async fn remove(self) {
-        let _ = blocking(move || fs::remove_file(self.path)).await;
+        if self.in_memory.is_none() {
+            let _ = blocking(move || fs::remove_file(self.path)).await;
+        }
     }
 }
 
 static NEXT_FILE: AtomicU64 = AtomicU64::new(0);
 
 /// The process of an exec is the container's own with another command, and with or without a terminal.
-fn write_process(container_dir: &Path, path: &Path, command: Vec<String>, terminal: HasTerminal) -> Result<(), StepError> {
+fn write_process(container_dir: &Path, path: PathBuf, command: Vec<String>, terminal: HasTerminal) -> Result<ProcessFile, StepError> {
     let config = container_dir.join(BUNDLE_CONFIG);
     let text = match fs::read(&config) {
         Ok(text) => text,
@@ -170,8 +174,24 @@ fn write_process(container_dir: &Path, path: &Path, command: Vec<String>, termin
         }
         process.set_env(Some(env));
     }
-    let text = serde_json::to_vec(&process).map_err(|error| StepError::file("encode", path)(error.into()))?;
-    fs::write(path, text).map_err(StepError::file("write", path))
+    let text = serde_json::to_vec(&process).map_err(|error| StepError::file("encode", &path)(error.into()))?;
+    match fs::write(&path, &text) {
+        Ok(()) => Ok(ProcessFile { path, in_memory: None }),
+        // Hooks and probes must not fail because something else has filled the disk.
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            let _ = fs::remove_file(&path);
+            in_memory(&text).map_err(StepError::file("write", path))
+        }
+        Err(error) => Err(StepError::file("write", path)(error)),
+    }
+}
+
+/// A file that is on no disk. The shim is on the same machine as we, and sees it through our descriptor.
+fn in_memory(text: &[u8]) -> io::Result<ProcessFile> {
+    let mut file = fs::File::from(memfd_create("usher-exec", MemfdFlags::CLOEXEC)?);
+    file.write_all(text)?;
+    let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
+    Ok(ProcessFile { path, in_memory: Some(file.into()) })
 }
 
 fn result(end: &ExecEnd, output: Output, cap: usize) -> ExecResult {

@@ -42,6 +42,9 @@ pub mod table;
 pub use self::http::{ListenError, Patience};
 pub use self::server::{Config, KUBECONFIG_FILE, READ_ONLY_KUBECONFIG_FILE, SECRETS_FOLDER, STORE_FILE, Server, StartError};
 
+/// Where the backup of all objects is, for administrators.
+pub const BACKUP_PATH: &str = "/usher/backup";
+
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -135,6 +135,12 @@ enum Command {
     Serve(commands::serve::Serve),
     /// Print a link to the page of `usher serve`, good once
     Ui(commands::ui::Ui),
+    /// Print the file with which kubectl finds `usher serve`
+    Kubeconfig(commands::kubeconfig::Kubeconfig),
+    /// Write all objects of `usher serve` into a file, while it runs or not
+    Backup(commands::backup::Backup),
+    /// Take all objects of `usher serve`, which must not run, from a backup
+    Restore(commands::backup::Restore),
     /// List the pods that are on this machine
     Ps(Ps),
     /// Stop pods properly, hooks and grace included, and remove all they had
@@ -145,6 +151,8 @@ enum Command {
     Exec(Exec),
     /// Show what a container prints from now on, and type into it
     Attach(Attach),
+    /// Show what happened to pods, as Kubernetes Events
+    Events(commands::events::Events),
     /// Print the journal of a pod, also of one that is gone
     Journal(JournalOf),
     /// Draw a pod's life to scale, also of one that is gone
@@ -381,11 +389,15 @@ pub(crate) fn main() -> ExitCode {
             Command::Test(test) => commands::test::test(&global, test).await,
             Command::Serve(serve) => commands::serve::serve(&global, serve).await,
             Command::Ui(ui) => commands::ui::ui(&global, &ui),
+            Command::Kubeconfig(kubeconfig) => commands::kubeconfig::kubeconfig(&global, &kubeconfig),
+            Command::Backup(backup) => commands::backup::backup(&global, &backup).await,
+            Command::Restore(restore) => commands::backup::restore(&global, &restore).await,
             Command::Ps(ps) => commands::ps::ps(&global, &ps).await,
             Command::Rm(rm) => commands::rm::rm(&global, rm).await,
             Command::Logs(logs) => commands::logs::logs(&global, &logs).await,
             Command::Exec(exec) => commands::exec::exec(&global, exec).await,
             Command::Attach(attach) => commands::attach::attach(&global, attach).await,
+            Command::Events(events) => commands::events::events(&global, events).await,
             Command::Journal(journal) => commands::journal::journal(&global, &journal),
             Command::Timeline(timeline) => commands::timeline::timeline(&global, &timeline),
             Command::Why(why) => commands::why::why(&global, &why),

@@ -18,6 +18,7 @@ use super::metrics::Metrics;
 use super::objects;
 use super::page::{self, Sessions};
 use super::request::{ObjectPath, Query, Target, target};
+use crate::BACKUP_PATH;
 use crate::backend::Backend;
 use crate::body::{read_json, read_yaml};
 use crate::discovery::{self, Which};
@@ -130,6 +131,9 @@ async fn route(shared: &Arc<Shared>, user: Option<User>, request: Request<Incomi
                 let message = format!("forbidden: User \"{}\" cannot get path \"{path}\"", incoming.user.name);
                 return Err(ApiError::new(403, "Forbidden", message));
             }
+            if path == BACKUP_PATH {
+                return backup(shared).await;
+            }
             described(shared, &parts, &incoming.headers)
         }
     }
@@ -156,6 +160,17 @@ pub(super) fn authorize(user: &User, path: &ObjectPath, verb: &str) -> ApiResult
     };
     let why = format!("User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{}\" {place}", user.name, kind.group);
     Err(ApiError::forbidden(kind, name, &why))
+}
+
+/// All objects as they are at one revision. Writers go on meanwhile.
+async fn backup(shared: &Shared) -> ApiResult<Answer> {
+    let store = shared.registry.store().clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        store.backup(&mut bytes).map(|_| bytes)
+    });
+    let bytes = made.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
+    Ok(answer::raw(StatusCode::OK, "application/jsonl", bytes))
 }
 
 /// What the API says of itself.

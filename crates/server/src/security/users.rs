@@ -97,18 +97,28 @@ pub fn may(role: Role, action: &Action<'_>) -> bool {
     }
     match role {
         Role::Admin => true,
-        Role::ReadOnly if action.resource.is_empty() => action.verb == "get",
+        Role::ReadOnly if action.resource.is_empty() => action.verb == "get" && is_below(action.path, &SHOWN_PATHS),
         Role::ReadOnly => {
             let secret = matches!(action.resource, "secrets" | "*") || INSIDE.contains(&action.part) || action.part == "*";
             LOOKING.contains(&action.verb) && !secret
         }
-        Role::Known => {
-            let described = ["/api", "/apis", "/openapi", "/version"];
-            action.resource.is_empty()
-                && action.verb == "get"
-                && described.iter().any(|path| action.path == *path || action.path.starts_with(&format!("{path}/")))
-        }
+        Role::Known => action.resource.is_empty() && action.verb == "get" && is_below(action.path, &DESCRIBING_PATHS),
     }
+}
+
+/// What describes the API.
+const DESCRIBING_PATHS: [&str; 4] = ["/api", "/apis", "/openapi", "/version"];
+/// What those may see who look: everything but the backup, which holds secrets.
+const SHOWN_PATHS: [&str; 8] = ["/api", "/apis", "/openapi", "/version", "/metrics", "/healthz", "/livez", "/readyz"];
+
+fn is_below(path: &str, roots: &[&str]) -> bool {
+    path == "/" || roots.iter().any(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// The same as rules have it.
+fn non_resource_rules(roots: &[&str]) -> Value {
+    let urls: Vec<String> = roots.iter().flat_map(|root| [(*root).to_owned(), format!("{root}/*")]).chain(["/".to_owned()]).collect();
+    json!([{ "verbs": ["get"], "nonResourceURLs": urls }])
 }
 
 /// The rules of a role, as `kubectl auth can-i --list` shows them.
@@ -130,15 +140,9 @@ pub fn rules(role: Role) -> Value {
                 let parts = kind.parts.iter().filter(|part| !INSIDE.contains(&part.name) && part.verbs.contains(&"get"));
                 seen.extend(parts.map(|part| format!("{}/{}", kind.resource, part.name)));
             }
-            (
-                json!([{ "verbs": LOOKING, "apiGroups": ["*"], "resources": seen }, own]),
-                json!([{ "verbs": ["get"], "nonResourceURLs": ["*"] }]),
-            )
+            (json!([{ "verbs": LOOKING, "apiGroups": ["*"], "resources": seen }, own]), non_resource_rules(&SHOWN_PATHS))
         }
-        Role::Known => (
-            json!([own]),
-            json!([{ "verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version"] }]),
-        ),
+        Role::Known => (json!([own]), non_resource_rules(&DESCRIBING_PATHS)),
     };
     json!({ "resourceRules": resources, "nonResourceRules": paths, "incomplete": false })
 }
@@ -181,6 +185,18 @@ mod tests {
             assert!(!may(Role::ReadOnly, &action(verb, resource, part)), "{verb} {resource}/{part}");
             assert!(may(Role::Admin, &action(verb, resource, part)), "{verb} {resource}/{part}");
             assert!(!may(Role::Known, &action(verb, resource, part)), "{verb} {resource}/{part}");
+        }
+    }
+
+    #[test]
+    fn only_administrators_may_have_the_backup() {
+        let get = |path: &'static str| Action { verb: "get", path, ..Action::default() };
+        for path in ["/", "/api", "/apis/apps/v1", "/metrics", "/version"] {
+            assert!(may(Role::ReadOnly, &get(path)) && may(Role::Admin, &get(path)), "{path}");
+        }
+        assert!(may(Role::Admin, &get(crate::BACKUP_PATH)));
+        for role in [Role::ReadOnly, Role::Known] {
+            assert!(!may(role, &get(crate::BACKUP_PATH)), "{role:?}");
         }
     }
 

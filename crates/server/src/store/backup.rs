@@ -140,10 +140,40 @@ impl Store {
     }
 }
 
-fn restore(mut from: impl BufRead, file: &Path) -> Result<Revision, RestoreError> {
-    let mut digest = Sha256::new();
-    let mut number = 0;
-    let head = next_line(&mut from, number)?.ok_or_else(|| RestoreError::Foreign("it is empty".to_owned()))?;
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// How many objects.
+    pub objects: usize,
+    /// As of which revision.
+    pub revision: Revision,
+}
+
+/// Reads a backup to its end, to see that it is whole.
+///
+/// # Errors
+/// It is not.
+pub fn check(from: impl BufRead) -> Result<Summary, RestoreError> {
+    let (head, mut lines) = begin(from)?;
+    let objects = lines.read_all(|_, _| Ok(()))?;
+    Ok(Summary { objects, revision: Revision(head.revision) })
+}
+
+fn restore(from: impl BufRead, file: &Path) -> Result<Revision, RestoreError> {
+    let (head, mut lines) = begin(from)?;
+    let (database, _) = file::open(file)?;
+    let failed = |error: redb::Error| RestoreError::Write(error.to_string());
+    let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
+    lines.read_all(|key, entry| {
+        file::put(&transaction, &entry.resource, key, Revision(entry.revision), Some(entry.object.get().as_bytes())).map_err(failed)
+    })?;
+    file::set_numbers(&transaction, Revision(head.revision), &head.last).map_err(failed)?;
+    transaction.commit().map_err(|error| failed(error.into()))?;
+    Ok(Revision(head.revision))
+}
+
+fn begin<R: BufRead>(mut from: R) -> Result<(Head, Lines<R>), RestoreError> {
+    let head = next_line(&mut from, 0)?.ok_or_else(|| RestoreError::Foreign("it is empty".to_owned()))?;
     let parsed: Head = serde_json::from_slice(&head).map_err(|error| RestoreError::Foreign(error.to_string()))?;
     if parsed.kind != KIND {
         return Err(RestoreError::Foreign(format!("its kind is {:?}, not {KIND:?}", parsed.kind)));
@@ -151,31 +181,40 @@ fn restore(mut from: impl BufRead, file: &Path) -> Result<Revision, RestoreError
     if parsed.format > FORMAT_VERSION {
         return Err(RestoreError::Foreign(format!("it has format {}, this version knows up to {FORMAT_VERSION}", parsed.format)));
     }
+    let mut digest = Sha256::new();
     digest.update(&head);
-    let (database, _) = file::open(file)?;
-    let failed = |error: redb::Error| RestoreError::Write(error.to_string());
-    let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
-    let mut objects = 0;
-    loop {
-        number += 1;
-        let damaged = |reason: String| RestoreError::Damaged { line: number + 1, reason };
-        let line = next_line(&mut from, number)?.ok_or_else(|| damaged("it ends here, without its last line".to_owned()))?;
-        if let Ok(foot) = serde_json::from_slice::<Foot>(&line) {
-            let found = hex(&digest.finalize());
-            if foot.objects != objects || foot.sha256 != found {
-                return Err(damaged(format!("its digest is {}, but that of the lines before is {found}", foot.sha256)));
+    Ok((parsed, Lines { from, digest }))
+}
+
+/// The lines after the first.
+struct Lines<R> {
+    from: R,
+    digest: Sha256,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Hands on every object, and checks that these are all; their number.
+    fn read_all(&mut self, mut take: impl FnMut(&ObjectKey, &Line<'_>) -> Result<(), RestoreError>) -> Result<usize, RestoreError> {
+        let mut objects = 0;
+        let mut number = 0;
+        loop {
+            number += 1;
+            let damaged = |reason: String| RestoreError::Damaged { line: number + 1, reason };
+            let line = next_line(&mut self.from, number)?.ok_or_else(|| damaged("it ends here, without its last line".to_owned()))?;
+            if let Ok(foot) = serde_json::from_slice::<Foot>(&line) {
+                let found = hex(&self.digest.clone().finalize());
+                if foot.objects != objects || foot.sha256 != found {
+                    return Err(damaged(format!("its digest is {}, but that of the lines before is {found}", foot.sha256)));
+                }
+                return Ok(objects);
             }
-            break;
+            let entry: Line<'_> = serde_json::from_slice(&line).map_err(|error| damaged(error.to_string()))?;
+            let key = ObjectKey::new(entry.namespace.clone(), entry.name.clone());
+            take(&key, &entry)?;
+            self.digest.update(&line);
+            objects += 1;
         }
-        let entry: Line<'_> = serde_json::from_slice(&line).map_err(|error| damaged(error.to_string()))?;
-        let key = ObjectKey::new(entry.namespace, entry.name);
-        file::put(&transaction, &entry.resource, &key, Revision(entry.revision), Some(entry.object.get().as_bytes())).map_err(failed)?;
-        digest.update(&line);
-        objects += 1;
     }
-    file::set_numbers(&transaction, Revision(parsed.revision), &parsed.last).map_err(failed)?;
-    transaction.commit().map_err(|error| failed(error.into()))?;
-    Ok(Revision(parsed.revision))
 }
 
 fn next_line(from: &mut impl BufRead, number: usize) -> Result<Option<Vec<u8>>, RestoreError> {

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::backup::{BackupError, RestoreError};
+pub use self::backup::{BackupError, RestoreError, Summary, check as check_backup};
 pub use self::file::{FORMAT_VERSION, OpenError};
 pub use self::shelf::Listing;
 pub use self::watch::{Expired, Watch};

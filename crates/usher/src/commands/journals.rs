@@ -31,6 +31,19 @@ pub(crate) fn find(node: &NodeConfig, wanted: &str) -> anyhow::Result<PathBuf> {
     newest.with_context(|| format!("no journal of a pod called {wanted:?} in {}", folder.display()))
 }
 
+/// All journals, of pods that are there and of those that are gone.
+pub(crate) fn all(node: &NodeConfig) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = node.journal_dir();
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot list {}", folder.display())),
+    };
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    let paths = paths.with_context(|| format!("cannot list {}", folder.display()))?;
+    Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "jsonl")).collect())
+}
+
 /// The journal of the pod with this uid.
 pub(crate) fn of_uid(node: &NodeConfig, uid: &str) -> Option<PathBuf> {
     let ending = format!("_{uid}.jsonl");

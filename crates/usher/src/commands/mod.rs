@@ -1,11 +1,15 @@
 //! One file for each command.
 
 pub(crate) mod attach;
+pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod daemon;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod journal;
 pub(crate) mod journals;
+pub(crate) mod kubeconfig;
 pub(crate) mod lint;
 pub(crate) mod logs;
 pub(crate) mod pods;

@@ -17,8 +17,21 @@ pub(crate) struct FoundPod {
 }
 
 impl FoundPod {
-    fn is_called(&self, wanted: &str) -> bool {
+    pub(crate) fn is_called(&self, wanted: &str) -> bool {
         self.uid == wanted || self.name == wanted || wanted.split_once('/') == Some((self.namespace.as_str(), self.name.as_str()))
+    }
+
+    /// A pod that the daemon knows.
+    pub(crate) fn of_daemon(node: &NodeConfig, pod: Pod) -> Self {
+        let metadata = pod.metadata.clone();
+        let uid = metadata.uid.unwrap_or_default();
+        Self {
+            name: metadata.name.unwrap_or_default(),
+            namespace: metadata.namespace.unwrap_or_default(),
+            folder: node.pod_dir(&uid),
+            uid,
+            pod: Some(pod),
+        }
     }
 
     pub(crate) fn full_name(&self) -> String {

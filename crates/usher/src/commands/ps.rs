@@ -4,11 +4,12 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use lifecycle::{ContainerState, PodStatus};
-use node::PodState;
 use node::control::EngineLock;
+use node::{Pod, PodState};
 use serde::Serialize;
 
 use crate::cli::{Global, Output, Ps};
+use crate::commands::daemon::Daemon;
 use crate::commands::node_config;
 use crate::commands::pods::{self, FoundPod};
 
@@ -24,12 +25,21 @@ struct Row {
     ip: String,
     /// Whether an engine drives it right now.
     driven: bool,
+    /// Nothing of it is on the machine.
+    #[serde(skip)]
+    is_over: bool,
     uid: String,
 }
 
-pub(crate) fn rows(global: &Global) -> anyhow::Result<Vec<impl Serialize + use<>>> {
+/// The pods on the machine, and those that only the API of its daemon has: ended, refused, or not begun yet.
+fn rows(global: &Global) -> anyhow::Result<Vec<Row>> {
     let node = node_config(global);
-    Ok(pods::all(&node)?.iter().map(|pod| row(&node, pod)).collect::<Vec<_>>())
+    let mut rows: Vec<_> = pods::all(&node)?.iter().map(|pod| row(&node, pod)).collect();
+    let known = Daemon::running(global)?.map(|daemon| daemon.pods()).transpose()?.unwrap_or_default();
+    let others = known.iter().map(row_of_daemon).filter(|other| !rows.iter().any(|row| row.uid == other.uid)).collect::<Vec<_>>();
+    rows.extend(others);
+    rows.sort_by(|a, b| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)));
+    Ok(rows)
 }
 
 #[expect(clippy::unused_async, reason = "every command is awaited alike")]
@@ -39,17 +49,19 @@ pub(crate) async fn ps(global: &Global, ps: &Ps) -> anyhow::Result<ExitCode> {
         writeln!(out, "{}", serde_json::to_string_pretty(&rows(global)?)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let node = node_config(global);
-    let found = pods::all(&node)?;
-    if found.is_empty() {
+    let rows = rows(global)?;
+    if rows.is_empty() {
         writeln!(out, "no pods")?;
         return Ok(ExitCode::SUCCESS);
     }
     let heading = ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "ENGINE"].map(str::to_owned);
     let mut table = vec![heading];
-    for pod in &found {
-        let row = row(&node, pod);
-        let engine = if row.driven { "yes" } else { "gone" };
+    for row in rows {
+        let engine = match (row.driven, row.is_over) {
+            (true, _) => "yes",
+            (false, false) => "gone",
+            (false, true) => "-",
+        };
         let age = lifecycle::go_duration(std::time::Duration::from_secs(row.age_secs));
         table.push([row.namespace, row.name, row.ready, row.status, row.restarts.to_string(), age, row.ip, engine.to_owned()]);
     }
@@ -88,7 +100,31 @@ fn row(node: &node::NodeConfig, pod: &FoundPod) -> Row {
         age_secs,
         ip,
         driven,
+        is_over: false,
         uid: pod.uid.clone(),
+    }
+}
+
+/// A pod of which the machine has nothing.
+fn row_of_daemon(pod: &Pod) -> Row {
+    let status = pod.status.clone().unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let all = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+    let created = pod.metadata.creation_timestamp.as_ref().and_then(|time| u64::try_from(time.0.as_second()).ok());
+    let now = node::clock::moment().wall_nanos / 1_000_000_000;
+    let age_secs = created.map_or(0, |created| now.saturating_sub(created));
+    Row {
+        namespace: text(&pod.metadata.namespace),
+        name: text(&pod.metadata.name),
+        ready: format!("{}/{all}", containers.iter().filter(|container| container.ready).count()),
+        status: if status.reason.is_some() { text(&status.reason) } else { text(&status.phase) },
+        restarts: containers.iter().map(|container| u32::try_from(container.restart_count).unwrap_or_default()).sum(),
+        age_secs,
+        ip: text(&status.pod_ip),
+        driven: false,
+        is_over: true,
+        uid: text(&pod.metadata.uid),
     }
 }
 

@@ -13,6 +13,7 @@ use runtime::{EmbeddedRuntime, Runtime as _};
 use tokio::sync::mpsc;
 
 use crate::cli::{Global, Rm};
+use crate::commands::daemon::Daemon;
 use crate::commands::pods::{self, FoundPod};
 use crate::commands::{node_config, runtime};
 use crate::story::Story;
@@ -23,27 +24,26 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 pub(crate) async fn rm(global: &Global, rm: Rm) -> anyhow::Result<ExitCode> {
     let node = node_config(global);
-    let found = if rm.all {
-        pods::all(&node)?
-    } else {
-        let mut found = Vec::new();
-        for wanted in &rm.pods {
-            found.extend(pods::called(&node, wanted)?);
-        }
-        found
-    };
+    let daemon = Daemon::running(global)?;
+    let found = meant(&node, daemon.as_ref(), &rm)?;
     let grace = match (rm.force, rm.grace_period) {
         (true, _) => Grace::AtOnce,
         (false, Some(secs)) => Grace::Seconds(secs),
         (false, None) => Grace::FromSpec,
     };
-    let remover = Remover { runtime: runtime(global)?, node, kill: KillPod { trigger: KillTrigger::Deleted, grace }, quiet: rm.quiet };
+    let kill = KillPod { trigger: KillTrigger::Deleted, grace };
+    let remover = Remover { runtime: runtime(global)?, node, daemon, kill, quiet: rm.quiet };
     let mut tasks = tokio::task::JoinSet::new();
     let remover = Arc::new(remover);
     let color = Paint::new(global.use_color());
     for pod in found {
         let remover = remover.clone();
-        tasks.spawn(async move { remover.remove(pod, color).await });
+        tasks.spawn(async move {
+            match pod {
+                Meant::OfDaemon(pod) => remover.delete(pod).await,
+                Meant::OfMachine(pod) => remover.remove(pod, color).await,
+            }
+        });
     }
     let mut first_error = None;
     while let Some(done) = tasks.join_next().await {
@@ -54,14 +54,62 @@ pub(crate) async fn rm(global: &Global, rm: Rm) -> anyhow::Result<ExitCode> {
     first_error.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
+/// A pod that is to go.
+enum Meant {
+    /// The daemon's API has it: it goes from there, and then from the machine.
+    OfDaemon(FoundPod),
+    /// Only the machine has it.
+    OfMachine(FoundPod),
+}
+
+fn meant(node: &NodeConfig, daemon: Option<&Daemon>, rm: &Rm) -> anyhow::Result<Vec<Meant>> {
+    let known = daemon.map(Daemon::pods).transpose()?.unwrap_or_default();
+    let known: Vec<_> = known.into_iter().map(|pod| FoundPod::of_daemon(node, pod)).collect();
+    let of_machine: Vec<_> = pods::all(node)?.into_iter().filter(|pod| !known.iter().any(|known| known.uid == pod.uid)).collect();
+    for wanted in &rm.pods {
+        anyhow::ensure!(
+            known.iter().chain(&of_machine).any(|pod| pod.is_called(wanted)),
+            "no pod is called {wanted:?}; `usher ps` lists those that are there"
+        );
+    }
+    let is_meant = |pod: &FoundPod| rm.all || rm.pods.iter().any(|wanted| pod.is_called(wanted));
+    let known = known.into_iter().filter(is_meant).map(Meant::OfDaemon);
+    Ok(known.chain(of_machine.into_iter().filter(is_meant).map(Meant::OfMachine)).collect())
+}
+
 struct Remover {
     runtime: Arc<EmbeddedRuntime>,
     node: NodeConfig,
+    daemon: Option<Daemon>,
     kill: KillPod,
     quiet: bool,
 }
 
 impl Remover {
+    /// Has the daemon do it, as a client of its API would.
+    async fn delete(&self, pod: FoundPod) -> anyhow::Result<()> {
+        let daemon = self.daemon.clone().context("the daemon is gone")?;
+        let path = format!("/api/v1/namespaces/{}/pods/{}", pod.namespace, pod.name);
+        let mut options = serde_json::json!({ "kind": "DeleteOptions", "apiVersion": "v1", "preconditions": { "uid": pod.uid } });
+        match self.kill.grace {
+            Grace::AtOnce => options["gracePeriodSeconds"] = 0.into(),
+            Grace::Seconds(secs) => options["gracePeriodSeconds"] = secs.into(),
+            Grace::FromSpec => {}
+        }
+        let answer = tokio::task::block_in_place(|| daemon.ask("DELETE", &path, Some(&options)))?;
+        anyhow::ensure!(matches!(answer.code, 200 | 202 | 404), "cannot remove pod {}: {}", pod.full_name(), answer.message());
+        loop {
+            let still = tokio::task::block_in_place(|| daemon.ask("GET", &path, None))?;
+            let object: serde_json::Value = serde_json::from_slice(&still.body).unwrap_or_default();
+            let is_known = still.code == 200 && object["metadata"]["uid"] == pod.uid.as_str();
+            if !is_known && !pod.folder.exists() {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        self.say(&format!("pod {} removed", pod.full_name()))
+    }
+
     async fn remove(&self, pod: FoundPod, paint: Paint) -> anyhow::Result<()> {
         let what = || format!("cannot remove pod {}", pod.full_name());
         let mut asked = false;

@@ -1,19 +1,14 @@
 //! `usher ui`: a link to the page of `usher serve`, good once.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::cli::Global;
-use crate::commands::serve::{SERVER_FOLDER, SOCKET_FILE};
-
-/// The daemon is on this machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::commands::daemon::Daemon;
+use crate::commands::serve::SERVER_FOLDER;
 
 /// What `usher ui` takes.
 #[derive(Debug, Args)]
@@ -29,7 +24,7 @@ pub(crate) fn ui(global: &Global, ui: &Ui) -> anyhow::Result<ExitCode> {
     let server = global.root().join(SERVER_FOLDER);
     let address = address(&server.join(::server::KUBECONFIG_FILE))?;
     let role = if ui.read_only { "read-only" } else { "admin" };
-    let code = code(&global.root().join(SOCKET_FILE), role)?;
+    let code = code(&Daemon::needed(global)?, role)?;
     println!("{address}/ui/#code={code}");
     println!(
         "good once, within 5 minutes; the certificate is signed by {}",
@@ -46,23 +41,11 @@ fn address(kubeconfig: &Path) -> anyhow::Result<String> {
     address.map(ToOwned::to_owned).with_context(|| format!("{} names no server", kubeconfig.display()))
 }
 
-fn code(socket: &Path, role: &str) -> anyhow::Result<String> {
-    let mut stream =
-        UnixStream::connect(socket).with_context(|| format!("cannot connect to {}; is `usher serve` running?", socket.display()))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let body = serde_json::json!({ "role": role }).to_string();
-    let length = body.len();
-    // At once: the daemon may answer and close before it has read all of it.
-    let request = format!(
-        "POST /ui/code HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).context("the daemon does not answer")?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the daemon's answer cannot be read")?;
-    let told: serde_json::Value = serde_json::from_str(body).context("the daemon's answer cannot be read")?;
+fn code(daemon: &Daemon, role: &str) -> anyhow::Result<String> {
+    let answer = daemon.ask("POST", "/ui/code", Some(&serde_json::json!({ "role": role })))?;
+    let told: serde_json::Value = serde_json::from_slice(&answer.body).context("the daemon's answer cannot be read")?;
     match told["code"].as_str() {
         Some(code) => Ok(code.to_owned()),
-        None => bail!("the daemon makes no link: {}", told["message"].as_str().unwrap_or(head)),
+        None => bail!("the daemon makes no link: {}", answer.message()),
     }
 }

@@ -6,6 +6,9 @@ use crate::{Colour, Object, Source, fuzz_read, load, render};
 pub fn manifest(data: &[u8]) {
     fuzz_read(data);
     let Ok(source) = Source::new("fuzz.yaml", data) else { return };
+    // The same bytes as the configuration of a node.
+    let configuration = crate::configuration::load(&source);
+    let _ = render(&source, &configuration.diagnostics, Colour::Plain);
     let manifest = load(&source);
     assert_eq!(manifest, load(&source), "the same text gives the same objects and the same words");
     for object in &manifest.objects {

@@ -15,8 +15,10 @@
 //! This crate decides and touches nothing: no sockets, no files, no clock, no randomness.
 
 mod base64;
+pub mod configuration;
 pub mod defaults;
 pub mod diagnostic;
+pub mod duration;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod lint;

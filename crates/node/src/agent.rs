@@ -29,6 +29,7 @@ use crate::driver::{Pod, PodDriver, PodHandle};
 use crate::events::untold::{self, Journaled};
 use crate::events::{EventRecorder, Recorded, node_event};
 use crate::eviction::{EvictionConfig, NodeCondition, Watch, WatchedPod};
+use crate::gc::{Collector, GcConfig, GcMetrics};
 use crate::journal::{Live, Record};
 use crate::observer::Observer;
 use crate::pod_world::{NodeConfig, PodWorld, read_manifest};
@@ -36,12 +37,17 @@ use crate::shutdown::{Leaver, ShutdownPlan, Wave};
 use crate::state::PodState;
 use crate::{admission, clock, error_chain};
 
+mod garbage;
+
 /// The API, as far as a node needs it. In Kubernetes' terms only: it may be in this process or be a cluster's.
 ///
 /// Nothing here fails: an implementation tries again for as long as that makes sense, and says why it gave up.
 pub trait PodApi: Send + Sync + 'static {
     /// The ConfigMaps and Secrets that a pod speaks of, as far as they exist.
     fn objects(&self, pod: &Pod) -> Objects;
+
+    /// Whether the API has a pod of this name and uid.
+    fn has_pod(&self, namespace: &str, name: &str, uid: &str) -> bool;
 
     /// The status that the API has of the pod with this uid; `None` if it has none.
     fn status(&self, pod: &Pod) -> Option<V1PodStatus>;
@@ -65,6 +71,7 @@ pub struct Agent<R: Runtime, A: PodApi> {
     shared: Arc<Shared<R, A>>,
     tasks: JoinSet<()>,
     watch: Option<JoinHandle<()>>,
+    collecting: Option<JoinHandle<()>>,
     /// Critical pods that are taken as soon as others are gone, by uid.
     waiting: BTreeMap<String, Waiting>,
 }
@@ -78,8 +85,8 @@ struct Waiting {
 
 impl<R: Runtime, A: PodApi> Drop for Agent<R, A> {
     fn drop(&mut self) {
-        if let Some(watch) = self.watch.take() {
-            watch.abort();
+        for task in [self.watch.take(), self.collecting.take()].into_iter().flatten() {
+            task.abort();
         }
     }
 }
@@ -99,6 +106,8 @@ struct Shared<R: Runtime, A: PodApi> {
     ended_too: Notify,
     allocatable: Allocatable,
     is_shutting_down: AtomicBool,
+    /// Removes what nobody needs, if somebody asked for that.
+    collector: OnceLock<Arc<tokio::sync::Mutex<Collector<R>>>>,
 }
 
 /// The least time between stop signal and SIGKILL, and what it takes to tell the end of it.
@@ -158,8 +167,9 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
             ended_too: Notify::new(),
             allocatable,
             is_shutting_down: AtomicBool::default(),
+            collector: OnceLock::new(),
         };
-        Self { shared: Arc::new(shared), tasks: JoinSet::new(), watch: None, waiting: BTreeMap::new() }
+        Self { shared: Arc::new(shared), tasks: JoinSet::new(), watch: None, collecting: None, waiting: BTreeMap::new() }
     }
 
     /// Has these told everything that passes in the pods; to be called once, before the first pod is taken.
@@ -174,6 +184,16 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
         let watch = Watch::new(shared.runtime.clone(), config, node.clone());
         if let Some(before) = self.watch.replace(tokio::spawn(watch_pods(shared, watch))) {
             before.abort();
+        }
+    }
+
+    /// Collects garbage from now on; to be called once.
+    pub fn collect_garbage(&mut self, config: GcConfig, metrics: Option<GcMetrics>) {
+        let shared = self.shared.clone();
+        let collector = Collector::new(shared.runtime.clone(), shared.node.clone(), config, metrics);
+        let collector = Arc::new(tokio::sync::Mutex::new(collector));
+        if shared.collector.set(collector.clone()).is_ok() {
+            self.collecting = Some(tokio::spawn(garbage::collect(shared, collector)));
         }
     }
 
@@ -269,11 +289,16 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
 
     /// The API has this pod no more (row 4.a.3): what runs of it goes, with its hooks and the grace of its spec.
     pub fn handle_gone(&mut self, uid: &str) {
+        self.handle_removed(uid, "the API, which has the pod no more");
+    }
+
+    /// The same, and says for the journal by whom the pod is wanted no more.
+    pub fn handle_removed(&mut self, uid: &str, by: &str) {
         self.waiting.remove(uid);
         let mut pods = self.shared.pods();
         let Some(driven) = pods.get_mut(uid).filter(|driven| driven.asked_secs.is_none()) else { return };
         driven.asked_secs = Some(u64::MAX);
-        driven.handle.kill_by(KillPod { trigger: KillTrigger::Deleted, grace: Grace::FromSpec }, "the API, which has the pod no more");
+        driven.handle.kill_by(KillPod { trigger: KillTrigger::Deleted, grace: Grace::FromSpec }, by);
     }
 
     /// The API has told all its pods: those that are driven and not among them are gone from it.
@@ -307,6 +332,11 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
     /// Uids of the pods that are driven.
     pub fn pods(&self) -> Vec<String> {
         self.shared.pods().keys().cloned().collect()
+    }
+
+    /// The newest objects of the pods that are driven.
+    pub fn driven(&self) -> Vec<Arc<Pod>> {
+        self.shared.pods().values().map(|driven| driven.pod.clone()).collect()
     }
 
     /// The API that this agent reports to.
@@ -546,7 +576,7 @@ async fn watch_pods<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, mut watch:
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let look = watch.look(&shared.watched()).await;
+        let look = watch.look(&shared.watched(), |signal| shared.clone().relieve(signal)).await;
         shared.pressure.send_if_modified(|known| {
             let is_changed = *known != look.conditions;
             *known = look.conditions;

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1;
 use lifecycle::{
-    Action, ActionId, Event, Eviction, Grace, Handler, Hook, HookOutcome, KillPod, KillTrigger, PodStatus, PodWorker, Rejection, Step,
-    Timestamp,
+    Action, ActionId, Event, Eviction, Grace, Handler, Hook, HookOutcome, KillPod, KillTrigger, PodSpec, PodStatus, PodWorker, Rejection,
+    Step, Timestamp,
 };
 use runtime::{Runtime, RuntimeEvent};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::container_config::Objects;
 use crate::convert::happening;
+use crate::gc::logs::{PodName, journaled, mark_gone};
 use crate::journal::{Heading, Journal, Kill, Live, Record, retain};
 use crate::logs::LogFollower;
 use crate::pod_files::UpdateVolumesError;
@@ -236,8 +237,13 @@ impl<R: Runtime> PodDriver<R> {
             self.after_input();
         }
         self.world.forget_allocated();
-        Box::pin(remove_old_journals(self.world.node().clone())).await;
+        Box::pin(remove_old_journals(self.world.node().clone(), self.name())).await;
         self.state.worker.status()
+    }
+
+    fn name(&self) -> PodName {
+        let PodSpec { namespace, name, uid, .. } = self.world.spec();
+        PodName { namespace: namespace.clone(), name: name.clone(), uid: uid.clone() }
     }
 
     async fn take(&mut self, input: Input) {
@@ -505,17 +511,26 @@ impl RunHook {
     }
 }
 
-/// Removes journals of pods that are gone, as far as the limits ask for it.
-async fn remove_old_journals(node: crate::NodeConfig) {
+/// Removes journals of pods that are gone, as far as the limits ask for it. Logs of pods without a journal, as this one may be, are found
+/// by a mark.
+async fn remove_old_journals(node: crate::NodeConfig, ended: PodName) {
     let removed = tokio::task::spawn_blocking(move || {
         let now = Duration::from_nanos(clock::moment().wall_nanos);
         let lives = |uid: &str| node.pod_dir(uid).exists();
-        retain(&node.journal_dir(), &node.journal, now, lives)
+        let mut unmarked = journaled(&node)?;
+        unmarked.insert(ended);
+        let removed = retain(&node.journal_dir(), &node.journal, now, lives)?;
+        let kept = journaled(&node)?;
+        unmarked.iter().filter(|pod| !kept.contains(*pod)).try_for_each(|pod| mark_gone(&node, pod))?;
+        Ok(removed)
     });
     match removed.await {
         Ok(Ok(removed)) if removed.count > 0 => tracing::info!(count = removed.count, bytes = removed.bytes, "old journals are removed"),
         Ok(Ok(_)) | Err(_) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "cannot remove old journals"),
+        Ok(Err(error)) => {
+            let error: std::io::Error = error;
+            tracing::warn!(%error, "cannot remove old journals");
+        }
     }
 }
 

@@ -15,8 +15,10 @@ mod driver;
 pub mod events;
 pub mod eviction;
 mod expansion;
+pub mod folder_watch;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod gc;
 mod go_text;
 pub mod http;
 pub mod journal;
@@ -32,6 +34,7 @@ pub mod probes;
 pub mod quantity;
 pub mod shutdown;
 mod state;
+pub mod static_pods;
 
 pub use allocations::Allocations;
 pub use driver::{DriverState, OpenPodError, Pod, PodDriver, PodHandle, RunHook};

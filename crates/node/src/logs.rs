@@ -145,7 +145,7 @@ impl LogFollower {
 }
 
 #[expect(unsafe_code, reason = "tokio takes a descriptor only on the promise that it stays the same")]
-fn watched(notify: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watched(notify: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open, and is and stays the same descriptor until it is dropped, which the `AsyncFd` does last.
     unsafe { AsyncFd::register(notify) }.map_err(Into::into)
 }
@@ -206,7 +206,8 @@ async fn follow(
     }
 }
 
-fn drain(notify: &OwnedFd) {
+/// Takes all that was told.
+pub(crate) fn drain(notify: &OwnedFd) {
     let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
     let mut reader = inotify::Reader::new(notify, &mut buffer);
     while reader.next().is_ok() {}

@@ -14,7 +14,7 @@ use runtime::{
     ContainerExit, CreateContainerError, ExecError, ExecRequest, ImageStatus, ImageStatusError, LinuxResources, PodSandboxConfig, Runtime,
     UpdateResourcesError,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::allocations::{Allocation, Allocations};
 use crate::container_config::resources::{container_resources, pod_request, pod_resources};
@@ -55,6 +55,8 @@ pub struct NodeConfig {
     pub journal: JournalLimits,
     /// The most processes and threads of one pod (`podPidsLimit`); `None` for no limit but the machine's.
     pub pod_pids_max: Option<u32>,
+    /// A place for each image that may be pulled at the same time (`serializeImagePulls`, `maxParallelImagePulls`); `None` for no limit.
+    pub pulls: Option<Arc<Semaphore>>,
     /// What the pods of the node ask for.
     pub allocations: Allocations,
 }
@@ -323,6 +325,12 @@ impl<R: Runtime> PodWorld<R> {
     }
 
     pub(crate) async fn pull_image(&self, id: ActionId, container: &str, image: &str, watcher: mpsc::UnboundedSender<Live>) -> Event {
+        let asked = Instant::now();
+        // Whoever gives the pull up gives its place up; nobody closes the places.
+        let _place = match &self.node.pulls {
+            Some(places) => places.clone().acquire_owned().await.ok(),
+            None => None,
+        };
         let begun = Instant::now();
         let (progress, mut progresses) = mpsc::unbounded_channel::<runtime::PullProgress>();
         let show = {
@@ -353,8 +361,7 @@ impl<R: Runtime> PodWorld<R> {
             Ok(status) => {
                 let (image_ref, size_bytes) = (status.image_ref.clone(), status.size_bytes);
                 self.facts().images.insert(image.to_owned(), status);
-                let took = begun.elapsed();
-                Event::ImagePulled { id, image_ref, size_bytes, took, took_with_waiting: took }
+                Event::ImagePulled { id, image_ref, size_bytes, took: begun.elapsed(), took_with_waiting: asked.elapsed() }
             }
             Err(error) => Event::ImagePullFailed { id, reason: error.reason.to_owned(), message: error_chain(&error) },
         }

@@ -41,6 +41,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// Looks for an image on the machine. CRI `ImageStatus`.
     fn image_status(&self, image: &str) -> impl Future<Output = Result<Option<ImageStatus>, ImageStatusError>> + Send;
 
+    /// All images that are on the machine. CRI `ListImages`.
+    fn list_images(&self) -> impl Future<Output = Result<Vec<StoredImage>, ImageStatusError>> + Send;
+
+    /// Removes an image with all its names, unless a container uses it; tells how many bytes that freed, about. CRI `RemoveImage`.
+    fn remove_image(&self, id: &str) -> impl Future<Output = Result<u64, RemoveStoredImageError>> + Send;
+
     /// Pulls an image; dropping the future gives the pull up and leaves nothing half-made. CRI `PullImage`.
     fn pull_image(
         &self,
@@ -230,6 +236,21 @@ pub struct ImageStatus {
     pub user: String,
     /// `StopSignal` of the configuration.
     pub stop_signal: Option<String>,
+}
+
+/// One of the images that are on the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredImage {
+    /// Digest of the image's configuration, `sha256:…`.
+    pub id: String,
+    /// Its names, with tags and digests.
+    pub names: Vec<String>,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Whether a container has it, as its own image or as a volume.
+    pub is_used: bool,
+    /// It came from a file and not from a registry: it stays until somebody removes it, because nobody can pull it again.
+    pub is_pinned: bool,
 }
 
 /// Credentials for registries, in the order in which they are to be tried.
@@ -628,6 +649,16 @@ pub enum ImageStatusError {
         /// Why.
         source: Cause,
     },
+}
+
+/// Removing an image failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot remove image {image}")]
+pub struct RemoveStoredImageError {
+    /// Its id.
+    pub image: String,
+    /// Why.
+    pub source: Cause,
 }
 
 /// Pulling an image failed.

@@ -19,7 +19,7 @@ pub struct PodRef {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its UID.
+    /// The UID under which the node runs it.
     pub uid: String,
 }
 

@@ -171,6 +171,23 @@ impl NodeClient {
         typed(patched.object)
     }
 
+    /// Makes the mirror of a pod that the node runs by itself.
+    ///
+    /// # Errors
+    /// Another pod has its name, its namespace is not there, or it cannot be stored.
+    pub async fn create_mirror(&self, mirror: &Pod) -> ApiResult<Pod> {
+        let namespace = mirror.metadata.namespace.as_deref().unwrap_or_default();
+        let object = serde_json::to_value(mirror).map_err(ApiError::internal)?;
+        let made = self.registry.create(stored("pods"), namespace, object, &WriteOptions::of(MANAGER)).await?;
+        typed(made.0)
+    }
+
+    /// The UID of the node's object, if there is one.
+    pub fn node_uid(&self) -> Option<String> {
+        let node = self.registry.get(stored("nodes"), "", self.registry.node()).ok()?;
+        node["metadata"]["uid"].as_str().map(ToOwned::to_owned)
+    }
+
     /// Removes a pod whose end is complete. k8s: 1.b.16
     ///
     /// # Errors
@@ -182,6 +199,14 @@ impl NodeClient {
             Err(error) if error.code == 404 => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes pods that have ended, the oldest first, until no more than `count_max` are left; returns how many went.
+    ///
+    /// # Errors
+    /// One of them cannot be removed.
+    pub async fn remove_surplus_finished(&self, count_max: usize) -> ApiResult<usize> {
+        self.registry.remove_surplus_finished(count_max).await
     }
 
     /// Records an event about a pod.

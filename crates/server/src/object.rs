@@ -3,6 +3,9 @@
 use k8s_openapi::jiff::{Timestamp, fmt::temporal::DateTimePrinter};
 use serde_json::{Map, Value};
 
+/// On the mirror of a static pod: the UID of that.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
 /// `metadata.FIELD` as text; empty if it is not there.
 pub fn meta<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
@@ -21,6 +24,16 @@ pub fn namespace(object: &Value) -> &str {
 /// `metadata.uid`.
 pub fn uid(object: &Value) -> &str {
     meta(object, "uid")
+}
+
+/// Whether the object is the mirror of a pod that the node runs by itself.
+pub fn is_mirror(pod: &Value) -> bool {
+    pod["metadata"]["annotations"].get(MIRROR_ANNOTATION).is_some()
+}
+
+/// The UID under which the node runs a pod: a mirror names that of the pod that it shows.
+pub fn uid_on_node(pod: &Value) -> &str {
+    pod["metadata"]["annotations"][MIRROR_ANNOTATION].as_str().unwrap_or_else(|| uid(pod))
 }
 
 /// Whether the object is being deleted.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod cli;
 mod commands;
+mod configuration;
 mod duration;
 mod environment;
 mod follow;

@@ -1,19 +1,29 @@
-//! What a node may be told about its limits, in the words of the kubelet's flags.
+//! What a node may be told about its limits, in the words of the kubelet's flags, or by the file that the kubelet takes.
+//!
+//! A flag wins over its field in the file.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use api::configuration::KubeletConfiguration;
 use clap::Args;
 use node::NodeConfig;
 use node::eviction::EvictionConfig;
-use node::eviction::threshold::{EVERY_DEFAULT, EvictionTexts, TRANSITION_PERIOD_DEFAULT};
+use node::eviction::threshold::{EVERY_DEFAULT, TRANSITION_PERIOD_DEFAULT};
+use tokio::sync::Semaphore;
 
+use crate::configuration::{self, Thresholds};
 use crate::duration;
 
 /// Settings of the node, the same for `usher run` and `usher serve`.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits of the node")]
 pub(crate) struct NodeOptions {
+    /// Take settings from this file, a KubeletConfiguration in YAML or JSON; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Most processes and threads of one pod; -1 for as many as the machine can have [default: 4096, or half of the machine's]
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = pids)]
     pod_max_pids: Option<Pids>,
@@ -22,17 +32,17 @@ pub(crate) struct NodeOptions {
     #[arg(long, value_name = "SIGNAL<VALUE,…", hide_short_help = true)]
     eviction_hard: Option<String>,
     /// Evict a pod when less was there for the grace period: memory.available<300Mi
-    #[arg(long, value_name = "SIGNAL<VALUE,…", default_value = "", hide_short_help = true)]
-    eviction_soft: String,
+    #[arg(long, value_name = "SIGNAL<VALUE,…", hide_short_help = true)]
+    eviction_soft: Option<String>,
     /// For how long: memory.available=1m30s
-    #[arg(long, value_name = "SIGNAL=DURATION,…", default_value = "", hide_short_help = true)]
-    eviction_soft_grace_period: String,
+    #[arg(long, value_name = "SIGNAL=DURATION,…", hide_short_help = true)]
+    eviction_soft_grace_period: Option<String>,
     /// Longest grace in seconds of pods that a soft threshold evicts
-    #[arg(long, value_name = "SECONDS", default_value = "0", hide_short_help = true)]
-    eviction_max_pod_grace_period: u64,
+    #[arg(long, value_name = "SECONDS", hide_short_help = true)]
+    eviction_max_pod_grace_period: Option<u64>,
     /// How much more than the threshold must be there before it is enough again: nodefs.available=500Mi
-    #[arg(long, value_name = "SIGNAL=VALUE,…", default_value = "", hide_short_help = true)]
-    eviction_minimum_reclaim: String,
+    #[arg(long, value_name = "SIGNAL=VALUE,…", hide_short_help = true)]
+    eviction_minimum_reclaim: Option<String>,
     /// How long the node shows a pressure after it was last there [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, hide_short_help = true)]
     eviction_pressure_transition_period: Option<Duration>,
@@ -60,32 +70,67 @@ enum Pids {
 /// Far more than services have, and so few that one pod cannot take all that a small machine has.
 const POD_PIDS_DEFAULT: u32 = 4096;
 
+/// The flags, and what the file says.
+#[derive(Debug)]
+pub(crate) struct NodeSettings {
+    flags: NodeOptions,
+    file: KubeletConfiguration,
+}
+
 impl NodeOptions {
+    /// Reads the file, if there is one. The inner error is everything that is wrong with it, rendered.
+    pub(crate) fn with_file(self, color: bool) -> anyhow::Result<Result<NodeSettings, String>> {
+        let file = match &self.config {
+            Some(path) => configuration::read(path, color)?,
+            None => Ok(KubeletConfiguration::default()),
+        };
+        Ok(file.map(|file| NodeSettings { flags: self, file }))
+    }
+}
+
+impl NodeSettings {
+    /// What the file says.
+    pub(crate) const fn file(&self) -> &KubeletConfiguration {
+        &self.file
+    }
+
     /// Sets what was asked for.
     pub(crate) fn apply(&self, config: &mut NodeConfig) {
-        match self.pod_max_pids {
+        let of_file = self.file.pod_pids_limit.map(|limit| match limit {
+            -1 => Pids::Unlimited,
+            count => Pids::AtMost(u32::try_from(count).unwrap_or(u32::MAX)),
+        });
+        match self.flags.pod_max_pids.or(of_file) {
             Some(Pids::AtMost(count)) => config.pod_pids_max = Some(count),
             Some(Pids::Unlimited) => config.pod_pids_max = None,
             None => {}
         }
+        if let Some(bytes) = self.file.container_log_max_size.as_deref().and_then(configuration::bytes) {
+            config.log_max_bytes = bytes;
+        }
+        if let Some(files) = self.file.container_log_max_files {
+            config.log_max_files = files;
+        }
+        let pulls = if self.file.serialize_image_pulls == Some(true) { Some(1) } else { self.file.max_parallel_image_pulls };
+        config.pulls = pulls.map(|pulls| Arc::new(Semaphore::new(usize::try_from(pulls).unwrap_or(Semaphore::MAX_PERMITS))));
     }
 
     /// When pods are evicted.
     pub(crate) fn eviction(&self, default: EvictionDefault) -> anyhow::Result<EvictionConfig> {
-        let texts = EvictionTexts {
-            hard: match (&self.eviction_hard, default) {
-                (Some(hard), _) => Some(hard),
-                (None, EvictionDefault::Reference) => None,
-                (None, EvictionDefault::Nothing) => Some(""),
-            },
-            soft: &self.eviction_soft,
-            soft_grace_period: &self.eviction_soft_grace_period,
-            minimum_reclaim: &self.eviction_minimum_reclaim,
-        };
-        let mut config = EvictionConfig::parse(&texts, |text| duration::parse(text).ok()).context("cannot use the eviction thresholds")?;
-        config.pod_grace_secs_max = self.eviction_max_pod_grace_period;
-        config.transition_period = self.eviction_pressure_transition_period.unwrap_or(TRANSITION_PERIOD_DEFAULT);
-        config.every = self.eviction_monitoring_period.unwrap_or(EVERY_DEFAULT).max(EVERY_LEAST);
+        let mut thresholds = Thresholds::of(&self.file);
+        let NodeOptions { eviction_hard, eviction_soft, eviction_soft_grace_period, eviction_minimum_reclaim, .. } = self.flags.clone();
+        let nothing = (default == EvictionDefault::Nothing).then(String::new);
+        thresholds.hard = eviction_hard.or(thresholds.hard).or(nothing);
+        thresholds.soft = eviction_soft.unwrap_or(thresholds.soft);
+        thresholds.soft_grace_period = eviction_soft_grace_period.unwrap_or(thresholds.soft_grace_period);
+        thresholds.minimum_reclaim = eviction_minimum_reclaim.unwrap_or(thresholds.minimum_reclaim);
+        let mut config = thresholds.parse().context("cannot use the eviction thresholds")?;
+        let (flags, file) = (&self.flags, &self.file);
+        config.pod_grace_secs_max = flags.eviction_max_pod_grace_period.or(file.eviction_max_pod_grace_period).unwrap_or(0);
+        // Zero in the file is the default, as in the reference.
+        let transition = file.eviction_pressure_transition_period.filter(|period| !period.is_zero());
+        config.transition_period = flags.eviction_pressure_transition_period.or(transition).unwrap_or(TRANSITION_PERIOD_DEFAULT);
+        config.every = flags.eviction_monitoring_period.unwrap_or(EVERY_DEFAULT).max(EVERY_LEAST);
         Ok(config)
     }
 }

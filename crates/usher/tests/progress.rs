@@ -1,100 +1,27 @@
 //! The bar of a pull that takes its time: on a terminal it comes, moves, and goes without a trace; elsewhere there is none.
 
+#[path = "support/registry.rs"]
+mod registry;
 mod support;
 
-use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read as _;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
+use registry::{PIECE_BYTES, SlowRegistry};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use serde_json::Value;
 use support::{Machine, PATIENCE};
 
-/// How much of a layer is sent at once, and the pause after it.
-const PIECE_BYTES: usize = 32 * 1024;
+/// After each piece of a layer.
 const PAUSE: Duration = Duration::from_millis(40);
 /// Size of the terminal. A line of the story must not be wider.
 const COLUMNS: u16 = 150;
 const ROWS: u16 = 60;
 /// What a bar has, and no line of a story.
 const BAR: char = '━';
-
-/// A registry with one image, which sends its layer as if the line were slow.
-struct SlowRegistry {
-    port: u16,
-}
-
-impl SlowRegistry {
-    /// Serves from threads of this one's network until the test ends.
-    fn start(layer: Vec<u8>) -> Self {
-        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-        let config = json!({
-            "architecture": architecture, "os": "linux", "config": { "Env": ["PATH=/bin"] },
-            "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] },
-        });
-        let config = config.to_string().into_bytes();
-        let descriptor = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
-            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
-        });
-        let contents = Arc::new([manifest.to_string().into_bytes(), config, layer]);
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let contents = Arc::clone(&contents);
-                // A client that goes away is its own matter.
-                std::thread::spawn(move || drop(serve(stream, contents.as_ref())));
-            }
-        });
-        Self { port }
-    }
-
-    fn pod(&self, name: &str) -> String {
-        let image = format!("127.0.0.1:{}/slow/image:1", self.port);
-        format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: app\n    \
-             image: {image}\n    imagePullPolicy: Always\n    command: [sh, -c, echo pulled and run]\n"
-        )
-    }
-}
-
-fn serve(mut stream: TcpStream, contents: &[Vec<u8>; 3]) -> std::io::Result<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let path = head.split(' ').nth(1).unwrap_or_default();
-    let found = contents.iter().find(|content| path.ends_with(&digest(content)) || (path.ends_with("/1") && **content == contents[0]));
-    let Some(content) = found else { return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") };
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nConnection: close\r\n";
-    write!(stream, "{head}Content-Length: {}\r\n\r\n", content.len())?;
-    for piece in content.chunks(PIECE_BYTES) {
-        stream.write_all(piece)?;
-        if content.len() > PIECE_BYTES {
-            std::thread::sleep(PAUSE);
-        }
-    }
-    Ok(())
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
 
 /// A layer with a shell: about two megabytes, a few seconds over the slow line.
 fn layer(machine: &Machine) -> Vec<u8> {
@@ -246,7 +173,7 @@ fn is_of_story(line: &str) -> bool {
 #[test]
 fn the_bar_of_a_slow_pull_comes_moves_and_goes() {
     let Some(machine) = Machine::without_images("the_bar_of_a_slow_pull_comes_moves_and_goes") else { return };
-    let registry = SlowRegistry::start(layer(&machine));
+    let registry = SlowRegistry::start(layer(&machine), PAUSE);
     let file = machine.file("slow.yaml", &registry.pod("slow"));
     let pictures = on_terminal(&machine, &[file]);
     let seen = percentages(&pictures);
@@ -272,7 +199,7 @@ fn the_bars_of_two_pods_do_not_tear_each_other() {
     let mut other = layer.clone();
     // After the end of the archive anything may stand: the same files, and another image.
     other.extend_from_slice(&[0; 512]);
-    let registries = [SlowRegistry::start(layer), SlowRegistry::start(other)];
+    let registries = [SlowRegistry::start(layer, PAUSE), SlowRegistry::start(other, PAUSE)];
     let files = [("one", 0), ("two", 1)].map(|(name, at)| machine.file(&format!("{name}.yaml"), &registries[at].pod(name)));
     let pictures = on_terminal(&machine, &files);
     let most = pictures.iter().map(|picture| picture.lines().filter(|line| line.contains(BAR)).count()).max();
@@ -286,7 +213,7 @@ fn the_bars_of_two_pods_do_not_tear_each_other() {
 #[test]
 fn without_a_terminal_nothing_of_a_bar_is_printed() {
     let Some(machine) = Machine::without_images("without_a_terminal_nothing_of_a_bar_is_printed") else { return };
-    let registry = SlowRegistry::start(layer(&machine));
+    let registry = SlowRegistry::start(layer(&machine), PAUSE);
     let file = machine.file("slow.yaml", &registry.pod("slow")).display().to_string();
     let output = machine.output(["run", &file]);
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -297,4 +224,31 @@ fn without_a_terminal_nothing_of_a_bar_is_printed() {
     for line in String::from_utf8_lossy(&json.stdout).lines() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
+}
+
+#[test]
+fn images_are_pulled_one_after_the_other_if_the_configuration_says_so() {
+    let Some(machine) = Machine::without_images("images_are_pulled_one_after_the_other_if_the_configuration_says_so") else { return };
+    let layer = layer(&machine);
+    let mut other = layer.clone();
+    other.extend_from_slice(&[0; 512]);
+    let registries = [SlowRegistry::start(layer, PAUSE), SlowRegistry::start(other, PAUSE)];
+    let manifest = [("one", 0), ("two", 1)].map(|(name, at)| registries[at].pod(name)).join("---\n");
+    let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+    let file = machine.file("node.yaml", &format!("{head}serializeImagePulls: true\n")).display().to_string();
+    let ended = machine.run(&manifest, &["--config", &file]).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.story());
+    let pulled: Vec<&Value> = ended.entries.iter().filter(|entry| entry["event"]["event"] == "ImagePulled").collect();
+    let [first, second] = pulled[..] else { panic!("{}", ended.story()) };
+    let nanos = |time: &Value| {
+        let part = |field: &str| time[field].as_u64().unwrap_or_else(|| panic!("no time: {time}"));
+        part("secs") * 1_000_000_000 + part("nanos")
+    };
+    let took = |pulled: &Value| nanos(&pulled["event"]["took"]);
+    let at = |pulled: &Value| pulled["at"]["bootNanos"].as_u64().expect("a time");
+    // Side by side, each would have lasted as long as the other; a fast machine tells of the first end a little late.
+    let overlap = at(first).saturating_sub(at(second) - took(second));
+    assert!(overlap < took(first) / 2, "{first} and {second}");
+    let waited = nanos(&second["event"]["tookWithWaiting"]);
+    assert!(waited > took(second), "the second waited: {second}");
 }

@@ -41,6 +41,11 @@ pub fn check(document: &Document) -> Checked {
             return Checked { value: document.value.clone(), errors: vec![unknown_kind(document, unknown)] };
         }
     };
+    check_as(document, name)
+}
+
+/// Checks an object against the type `name`, whatever its kind.
+pub fn check_as(document: &Document, name: &'static str) -> Checked {
     let mut walk = Walk { root: name, errors: Vec::new() };
     let place = Place { key: None, value: document.positions.span };
     let value = walk.value(&document.positions, &Type::Named(name), &FieldPath::root(), place, None);
@@ -104,8 +109,20 @@ impl Walk {
                 Err(at) => Err(Some(format!("illegal base64 data at input byte {}", at.0))),
             },
             (Type::Time, Data::Text(text)) => time(text),
+            (Type::Duration, Data::Text(text)) => match crate::duration::parse(text) {
+                Some(_) => Ok(Value::String(text.clone())),
+                None => Err(Some(format!("{text:?} is no length of time"))),
+            },
             (
-                Type::Text | Type::Boolean | Type::Int32 | Type::Int64 | Type::IntOrString | Type::Quantity | Type::Base64 | Type::Time,
+                Type::Text
+                | Type::Boolean
+                | Type::Int32
+                | Type::Int64
+                | Type::IntOrString
+                | Type::Quantity
+                | Type::Base64
+                | Type::Time
+                | Type::Duration,
                 _,
             ) => Err(None),
         };
@@ -249,6 +266,7 @@ fn empty(of: &Type) -> Value {
         Type::Named(_) | Type::MapOf(_) => Value::Object(Map::new()),
         Type::List(_) => Value::Array(Vec::new()),
         Type::Text | Type::Base64 | Type::Time | Type::IntOrString => Value::String(String::new()),
+        Type::Duration => Value::String("0s".to_owned()),
         Type::Quantity => Value::String("0".to_owned()),
         Type::Boolean => Value::Bool(false),
         Type::Int32 | Type::Int64 => Value::Number(0.into()),

@@ -286,6 +286,7 @@ pub(super) fn expected(of: &Type) -> &'static str {
         Type::Quantity => "an amount",
         Type::IntOrString => "an integer or a string",
         Type::Time => "a time",
+        Type::Duration => "a length of time",
         Type::Any => "any value",
     }
 }
@@ -307,8 +308,21 @@ pub(super) fn found(node: &Node) -> String {
 
 /// What is to be said of a value of the right type that is not written as its type asks for.
 pub(super) fn bad_value(of: &Type) -> (String, Option<String>) {
-    let help = (*of == Type::Base64).then(|| "plain text goes under `stringData`, which needs no base64".to_owned());
-    (String::new(), help)
+    match of {
+        Type::Base64 => (String::new(), Some("plain text goes under `stringData`, which needs no base64".to_owned())),
+        Type::Duration => ("write for example 30s, 1m30s or 250ms".to_owned(), None),
+        Type::Named(_)
+        | Type::List(_)
+        | Type::MapOf(_)
+        | Type::Text
+        | Type::Boolean
+        | Type::Int32
+        | Type::Int64
+        | Type::Quantity
+        | Type::IntOrString
+        | Type::Time
+        | Type::Any => (String::new(), None),
+    }
 }
 
 /// What is to be said of a value of the wrong type.
@@ -324,6 +338,7 @@ pub(super) fn wrong_type(node: &Node, of: &Type, around: Option<(&str, &str)>) -
                 digits => note(&format!("seconds are written as a number without a unit, such as {digits}")),
             }
         }
+        (Type::Duration, Data::Int(value)) => note(&format!("a length of time has a unit: {value}s")),
         (Type::Int32 | Type::Int64, Data::Float(_)) => note("only whole numbers are allowed here"),
         (Type::Boolean, Data::Text(text)) if matches!(text.to_lowercase().as_str(), "true" | "false" | "yes" | "no") => {
             note("write the boolean without quotes: true or false")

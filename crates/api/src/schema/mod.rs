@@ -15,12 +15,15 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-pub use self::check::{Checked, SCHEMA_ERRORS_MAX, check};
+pub use self::check::{Checked, SCHEMA_ERRORS_MAX, check, check_as};
 pub use self::error::{SchemaError, SchemaErrorKind};
 
 /// The reduced OpenAPI definitions: JSON, one type a line, by full name such as `io.k8s.api.core.v1.Pod`. References
 /// are bare names; the merge rules have their OpenAPI names (`x-kubernetes-list-map-keys` and so on).
 pub const SCHEMA_JSON: &str = include_str!("../../data/schema.json");
+
+/// The same of the configuration of a node, whose types are not among those of the API. `format: duration` is text such as `1m30s`.
+pub const CONFIGURATION_JSON: &str = include_str!("../../data/kubelet-configuration.json");
 
 /// The kinds that manifests may have: `apiVersion`, `kind`, type.
 const KINDS: &[(&str, &str, &str)] = &[
@@ -80,6 +83,8 @@ pub(crate) enum Type {
     IntOrString,
     /// A point in time, as text.
     Time,
+    /// A length of time, as text such as `1m30s`.
+    Duration,
     /// Anything.
     Any,
 }
@@ -104,7 +109,10 @@ const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 pub(crate) fn schemas() -> &'static Schemas {
     static SCHEMAS: OnceLock<Schemas> = OnceLock::new();
     SCHEMAS.get_or_init(|| {
-        let definitions = serde_json::from_str(SCHEMA_JSON).expect("data/schema.json is JSON, as its test checks");
+        let read = |text| serde_json::from_str::<serde_json::Map<String, Value>>(text);
+        let mut definitions = read(SCHEMA_JSON).expect("data/schema.json is JSON, as its test checks");
+        definitions.extend(read(CONFIGURATION_JSON).expect("data/kubelet-configuration.json is JSON, as its test checks"));
+        let definitions = Value::Object(definitions);
         Schemas { definitions, objects: OnceLock::new() }
     })
 }
@@ -143,6 +151,7 @@ impl Schemas {
         match (schema.get("type").and_then(Value::as_str), format) {
             (Some("string"), Some("byte")) => Type::Base64,
             (Some("string"), Some("date-time")) => Type::Time,
+            (Some("string"), Some("duration")) => Type::Duration,
             (Some("string"), _) => Type::Text,
             (Some("boolean"), _) => Type::Boolean,
             (Some("integer"), Some("int64")) => Type::Int64,

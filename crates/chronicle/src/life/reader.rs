@@ -26,14 +26,18 @@ pub(super) fn read(journal: &Journal) -> Option<Life> {
         Record::Opened { name, namespace, uid, .. } => Some((name.clone(), namespace.clone(), uid.clone())),
         _ => None,
     })?;
-    let first = journal.entries.first()?;
+    // A static pod has the same uid again when it is run again: the newest life is told.
+    let is_birth = |entry: &Entry| matches!(entry.record, Record::Opened { resumed: false, continued: false, .. });
+    let begin = journal.entries.iter().rposition(is_birth).unwrap_or_default();
+    let entries = &journal.entries[begin..];
+    let first = entries.first()?;
     let life = Life {
         name,
         namespace,
         uid,
         began: first.at,
         read_to: first.at,
-        is_cut: journal.dropped_entries > 0,
+        is_cut: journal.dropped_entries > 0 && begin == 0,
         lost_entries: journal.lost_entries,
         spec: None,
         engines: Vec::new(),
@@ -50,8 +54,8 @@ pub(super) fn read(journal: &Journal) -> Option<Life> {
         status: None,
     };
     let mut reader = Reader { life, steps: BTreeMap::new(), shift: 0, last_at: None, probe_output: BTreeMap::new() };
-    let mut kept = Vec::with_capacity(journal.entries.len());
-    for entry in &journal.entries {
+    let mut kept = Vec::with_capacity(entries.len());
+    for entry in entries {
         let at = reader.clock(entry);
         reader.entry(entry, at);
         reader.last_at = Some(at);

@@ -68,6 +68,11 @@ impl Signal {
         }
     }
 
+    /// Whether it is of a disk, so that more of it is there when files go.
+    pub fn is_of_disk(self) -> bool {
+        self.condition() == NodeCondition::DiskPressure
+    }
+
     /// The condition that the node has while this is short.
     pub const fn condition(self) -> NodeCondition {
         match self {

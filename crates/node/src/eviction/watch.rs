@@ -84,12 +84,15 @@ impl<R: Runtime> Watch<R> {
         }
         loop {
             tokio::time::sleep(self.every()).await;
-            self.look(pods).await;
+            self.look(pods, |_| std::future::ready(())).await;
         }
     }
 
-    /// Looks once.
-    pub async fn look(&mut self, pods: &[WatchedPod]) -> Look {
+    /// Looks once. `relieve` removes what no pod needs when the node is short of disk; only if that is not enough a pod has to go.
+    pub async fn look<F>(&mut self, pods: &[WatchedPod], relieve: impl Fn(Signal) -> F + Send) -> Look
+    where
+        F: Future<Output = ()> + Send,
+    {
         let now = clock::now();
         let observed = self.read().await;
         let verdict = self.manager.observe(&observed, now);
@@ -102,8 +105,14 @@ impl<R: Runtime> Watch<R> {
         let mut subjects = self.subjects(&there, signal).await;
         self.measure(&subjects, signal).await;
         let has_evicted = self.evict_for_limits(&mut subjects, now);
-        if let Some(shortage) = verdict.reclaim.as_ref().filter(|_| !is_waited_for && !has_evicted) {
-            self.reclaim(shortage, &subjects, now);
+        let mut shortage = verdict.reclaim.filter(|_| !is_waited_for && !has_evicted);
+        if let Some(signal) = shortage.as_ref().map(|shortage| shortage.threshold.signal).filter(|signal| signal.is_of_disk()) {
+            relieve(signal).await;
+            let left = self.read().await;
+            shortage = self.manager.observe(&left, clock::now()).reclaim;
+        }
+        if let Some(shortage) = shortage {
+            self.reclaim(&shortage, &subjects, now);
         }
         Look { conditions: verdict.conditions, began }
     }
@@ -131,7 +140,7 @@ impl<R: Runtime> Watch<R> {
     }
 
     async fn measure(&mut self, subjects: &[Subject<'_>], short: Option<Signal>) {
-        let of_all = short.is_some_and(|signal| signal.condition() == NodeCondition::DiskPressure);
+        let of_all = short.is_some_and(Signal::is_of_disk);
         let wanted = subjects.iter().filter(|subject| of_all || local_storage::is_limited(&subject.watched.pod));
         let paths: Vec<_> = wanted.flat_map(|subject| subject.folders.paths()).collect();
         let mut meter = std::mem::take(&mut self.meter);

@@ -1,14 +1,14 @@
 //! Images in the words of the seam.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
 use super::Inner;
 use super::errors::chain;
-use crate::images::{self, Image, ImageQuery, ImageReference, Keyring, ProgressListener, PullOptions, PullPhase};
-use crate::{ImageStatus, ImageStatusError, PullImageError, PullProgress, RegistryCredential};
+use crate::images::{self, Image, ImageQuery, ImageReference, Keyring, ProgressListener, PullOptions, PullPhase, StoreError};
+use crate::{ImageStatus, ImageStatusError, PullImageError, PullProgress, RegistryCredential, RemoveStoredImageError, StoredImage};
 
 /// What the kubelet shows for a pull that failed, whatever the cause.
 // k8s: 9.b.3
@@ -43,6 +43,32 @@ pub(crate) async fn pull(
     let options = PullOptions { auths: keyring.lookup(&reference), progress: listener(progress) };
     let pulled = store.pull(&reference, &options).await.map_err(|error| failed(error.message()))?;
     Ok(told(&pulled, &ImageQuery::Reference(reference)))
+}
+
+/// All images.
+pub(crate) async fn list(runtime: &Inner) -> Result<Vec<StoredImage>, ImageStatusError> {
+    let failed = |source: StoreError| ImageStatusError::Store { source: source.into() };
+    let store = runtime.image_store().await.map_err(failed)?;
+    // First the images: one that comes in between is not among them, and one that is used from then on cannot be removed.
+    let images = store.list().await.map_err(failed)?;
+    let used: BTreeSet<_> = store.leases().await.map_err(failed)?.into_iter().map(|lease| lease.image).collect();
+    let told = |image: Image| StoredImage {
+        is_used: used.contains(&image.id),
+        is_pinned: image.repo_digests.is_empty(),
+        id: image.id.to_string(),
+        names: image.repo_tags.into_iter().chain(image.repo_digests).collect(),
+        size_bytes: image.size,
+    };
+    Ok(images.into_iter().map(told).collect())
+}
+
+/// Removes an image.
+pub(crate) async fn remove(runtime: &Inner, id: &str) -> Result<u64, RemoveStoredImageError> {
+    let failed = |source: crate::Cause| RemoveStoredImageError { image: id.to_owned(), source };
+    let query = ImageQuery::parse(id).map_err(|error| failed(error.into()))?;
+    let store = runtime.image_store().await.map_err(|error| failed(error.into()))?;
+    let removed = store.remove(&query).await.map_err(|error| failed(error.into()))?;
+    Ok(removed.pruned.bytes)
 }
 
 /// Of several names, the one that was asked for is shown, if it is a tag.

@@ -59,8 +59,8 @@ use crate::streams::{AttachRequest, ContainerStreams, StreamingExecRequest};
 use crate::{
     Cause, ContainerConfig, ContainerRecord, CreateContainerError, EventsError, ExecError, ExecRequest, ExecResult, ImageStatus,
     ImageStatusError, LinuxResources, Moment, PodSandbox, PodSandboxConfig, PodStats, PodStatsError, PortForwardError, PullImageError,
-    PullProgress, RegistryCredential, RunPodSandboxError, Runtime, RuntimeEvent, SignalContainerError, StartContainerError,
-    StopPodSandboxError, UpdateResourcesError,
+    PullProgress, RegistryCredential, RemoveStoredImageError, RunPodSandboxError, Runtime, RuntimeEvent, SignalContainerError,
+    StartContainerError, StopPodSandboxError, StoredImage, UpdateResourcesError,
 };
 
 /// The runtime. Any number of them, in any number of processes, may work on the same folder, as long as each pod has one engine.
@@ -170,6 +170,14 @@ impl Runtime for EmbeddedRuntime {
 
     async fn image_status(&self, image: &str) -> Result<Option<ImageStatus>, ImageStatusError> {
         images::status(&self.inner, image).await
+    }
+
+    async fn list_images(&self) -> Result<Vec<StoredImage>, ImageStatusError> {
+        images::list(&self.inner).await
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<u64, RemoveStoredImageError> {
+        images::remove(&self.inner, id).await
     }
 
     async fn pull_image(

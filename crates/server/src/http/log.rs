@@ -95,7 +95,7 @@ fn positive(query: &Query, name: &str, least: i64) -> ApiResult<Option<u64>> {
 pub(super) fn pod(shared: &Shared, path: &ObjectPath) -> ApiResult<(PodRef, Value)> {
     let name = path.name.as_deref().unwrap_or_default();
     let object = shared.registry.get(path.kind, path.namespace(), name)?;
-    let pod = PodRef { namespace: path.namespace().to_owned(), name: name.to_owned(), uid: object::uid(&object).to_owned() };
+    let pod = PodRef { namespace: path.namespace().to_owned(), name: name.to_owned(), uid: object::uid_on_node(&object).to_owned() };
     Ok((pod, object))
 }
 

@@ -155,7 +155,8 @@ impl Registry {
     async fn after_create(&self, kind: &Kind, object: &Value) {
         match kind.kind {
             "Namespace" => self.furnish_namespace(object::name(object)).await,
-            "Pod" if object["spec"].get("nodeName").is_some() => {
+            // A mirror is of a pod that nobody had to schedule.
+            "Pod" if object["spec"].get("nodeName").is_some() && !object::is_mirror(object) => {
                 let (namespace, name) = (object::namespace(object), object::name(object));
                 let message = format!("Successfully assigned {namespace}/{name} to {}", self.node());
                 let time = now();

@@ -6,6 +6,7 @@
 mod create;
 mod delete;
 mod expiry;
+mod finished;
 mod list;
 mod namespaces;
 mod options;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use lifecycle::{ContainerState, PodStatus};
 use node::control::EngineLock;
+use node::static_pods::uid_on_node;
 use node::{Pod, PodState};
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::cli::{Global, Output, Ps};
 use crate::commands::daemon::Daemon;
 use crate::commands::node_config;
 use crate::commands::pods::{self, FoundPod};
+use crate::commands::serve::BAD_MANIFESTS_FILE;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,7 +38,8 @@ fn rows(global: &Global) -> anyhow::Result<Vec<Row>> {
     let node = node_config(global);
     let mut rows: Vec<_> = pods::all(&node)?.iter().map(|pod| row(&node, pod)).collect();
     let known = Daemon::running(global)?.map(|daemon| daemon.pods()).transpose()?.unwrap_or_default();
-    let others = known.iter().map(row_of_daemon).filter(|other| !rows.iter().any(|row| row.uid == other.uid)).collect::<Vec<_>>();
+    let is_other = |pod: &&Pod| !rows.iter().any(|row| row.uid == uid_on_node(pod));
+    let others = known.iter().filter(is_other).map(row_of_daemon).collect::<Vec<_>>();
     rows.extend(others);
     rows.sort_by(|a, b| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)));
     Ok(rows)
@@ -49,9 +52,15 @@ pub(crate) async fn ps(global: &Global, ps: &Ps) -> anyhow::Result<ExitCode> {
         writeln!(out, "{}", serde_json::to_string_pretty(&rows(global)?)?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    // Told by `usher serve` of its manifest folder.
+    let bad_manifests = std::fs::read_to_string(global.root().join(BAD_MANIFESTS_FILE)).unwrap_or_default();
     let rows = rows(global)?;
     if rows.is_empty() {
-        writeln!(out, "no pods")?;
+        write!(
+            out,
+            "no pods
+{bad_manifests}"
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     let heading = ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "ENGINE"].map(str::to_owned);
@@ -75,6 +84,7 @@ pub(crate) async fn ps(global: &Global, ps: &Ps) -> anyhow::Result<ExitCode> {
         let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         writeln!(out, "{}", cells.join("   ").trim_end())?;
     }
+    write!(out, "{bad_manifests}")?;
     Ok(ExitCode::SUCCESS)
 }
 

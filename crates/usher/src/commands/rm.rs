@@ -1,6 +1,7 @@
 //! `usher rm`: stops pods properly, also those whose engine is gone, and leaves nothing of them behind.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lifecycle::{Grace, KillPod, KillTrigger};
 use node::control::{self, EngineLock};
+use node::static_pods::is_mirror;
 use node::{NodeConfig, PodDriver, PodState, PodWorld};
 use runtime::{EmbeddedRuntime, Runtime as _};
 use tokio::sync::mpsc;
@@ -64,7 +66,8 @@ enum Meant {
 
 fn meant(node: &NodeConfig, daemon: Option<&Daemon>, rm: &Rm) -> anyhow::Result<Vec<Meant>> {
     let known = daemon.map(Daemon::pods).transpose()?.unwrap_or_default();
-    let known: Vec<_> = known.into_iter().map(|pod| FoundPod::of_daemon(node, pod)).collect();
+    // Deleting a mirror stops nothing: a static pod is the machine's.
+    let known: Vec<_> = known.into_iter().filter(|pod| !is_mirror(pod)).map(|pod| FoundPod::of_daemon(node, pod)).collect();
     let of_machine: Vec<_> = pods::all(node)?.into_iter().filter(|pod| !known.iter().any(|known| known.uid == pod.uid)).collect();
     for wanted in &rm.pods {
         anyhow::ensure!(
@@ -112,12 +115,15 @@ impl Remover {
 
     async fn remove(&self, pod: FoundPod, paint: Paint) -> anyhow::Result<()> {
         let what = || format!("cannot remove pod {}", pod.full_name());
-        let mut asked = false;
+        // A static pod is run again at once, in a folder of the same name.
+        let folder = || std::fs::metadata(&pod.folder).map(|metadata| (metadata.ino(), metadata.created().ok())).ok();
+        let (mut asked, meant) = (false, folder());
         // Either another engine drives it and is asked, or nobody does and we take over.
         let lock = loop {
             match EngineLock::try_take(&pod.folder) {
                 Ok(Some(lock)) => break lock,
                 Ok(None) if !asked => asked = control::ask_to_kill(&pod.folder, self.kill).await.is_ok(),
+                Ok(None) if folder() != meant => return self.say(&format!("pod {} removed", pod.full_name())),
                 Ok(None) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(error).with_context(what),

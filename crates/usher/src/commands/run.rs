@@ -61,6 +61,13 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(super::EXIT_ERROR));
         }
     };
+    let settings = match run.node.clone().with_file(global.use_color())? {
+        Ok(settings) => settings,
+        Err(refused) => {
+            write_stderr(&refused)?;
+            return Ok(ExitCode::from(super::EXIT_ERROR));
+        }
+    };
     if !run.quiet {
         write_stderr(&manifests.warnings)?;
         write_stderr(&manifests.notes)?;
@@ -72,9 +79,9 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
     let runtime = runtime(global)?;
     check::refuse_unusable(global).await?;
     let mut node = node_config(global);
-    run.node.apply(&mut node);
+    settings.apply(&mut node);
     anyhow::ensure!(!run.timeline || node.journal.bytes_max > 0, "the timeline is drawn from the journal: leave --journal-max-bytes 0 out");
-    let mut watch = Watch::new(runtime.clone(), run.node.eviction(EvictionDefault::Nothing)?, node.clone());
+    let mut watch = Watch::new(runtime.clone(), settings.eviction(EvictionDefault::Nothing)?, node.clone());
     let exporter = Exporter::wanted(run.otlp_endpoint.clone(), &node)?;
     let several = manifests.pods.len() > 1;
     let mut pods = JoinSet::new();

@@ -125,7 +125,7 @@ async fn pods_changed(watch: &mut Watch) {
 async fn list(shared: &Shared) -> Value {
     let kind = stored("pods");
     let stored: Vec<Value> = shared.registry.store().list(kind.stored_as).iter(None).map(|(_, stored)| stored.value()).collect();
-    let known: BTreeSet<&str> = stored.iter().map(object::uid).collect();
+    let known: BTreeSet<&str> = stored.iter().map(object::uid_on_node).collect();
     let mut gone: Vec<Remembered> = shared.lives.remembered().await;
     gone.retain(|pod| !known.contains(pod.uid.as_str()));
     gone.sort_by(|a, b| b.last_millis.cmp(&a.last_millis).then_with(|| a.uid.cmp(&b.uid)));
@@ -137,7 +137,7 @@ async fn list(shared: &Shared) -> Value {
             let cell = |index: usize| row["cells"][index].clone();
             let meta = &pod["metadata"];
             json!({
-                "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"], "created": meta["creationTimestamp"],
+                "namespace": meta["namespace"], "name": meta["name"], "uid": object::uid_on_node(pod), "created": meta["creationTimestamp"],
                 "ready": cell(1), "status": cell(2), "restarts": cell(3), "ip": cell(5),
             })
         })
@@ -182,7 +182,7 @@ pub(super) fn life(shared: &Arc<Shared>, user: &User, uid: &str) -> ApiResult<An
 /// Whether a pod with this uid is in the API: the node may not have taken it up yet.
 fn is_known(shared: &Shared, uid: &str) -> bool {
     let pods = shared.registry.store().list(stored("pods").stored_as);
-    pods.iter(None).any(|(_, stored)| object::uid(&stored.value()) == uid)
+    pods.iter(None).any(|(_, stored)| object::uid_on_node(&stored.value()) == uid)
 }
 
 async fn life_changed(changes: &mut broadcast::Receiver<String>, uid: &str) {

@@ -7,9 +7,12 @@ use k8s_openapi::api::core::v1::{Event, PodStatus};
 use node::Pod;
 use node::agent::PodApi;
 use node::container_config::Objects;
+use node::static_pods::{is_static, uid_on_node};
 use serde_json::Value;
 use server::client::NodeClient;
-use server::status::ApiError;
+use server::status::{ApiError, ApiResult};
+
+use super::statics::Book;
 
 /// Time between two attempts while the disk refuses.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -18,11 +21,46 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct ServerApi {
     client: NodeClient,
+    /// Of static pods.
+    book: Book,
 }
 
 impl ServerApi {
     pub(super) fn new(client: NodeClient) -> Self {
-        Self { client }
+        Self { client, book: Book::default() }
+    }
+
+    /// What is known of static pods, whether the API shows them or not.
+    pub(super) const fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Shows a static pod, with what is known of it.
+    pub(super) async fn create_mirror(&self, mirror: &Pod) -> ApiResult<Pod> {
+        let statuses = self.book.open().await;
+        let made = self.client.create_mirror(mirror).await?;
+        match statuses.get(uid_on_node(mirror)) {
+            Some(status) => {
+                let (namespace, name, uid) = identity(&made);
+                self.client.set_status(namespace, name, uid, status).await
+            }
+            None => Ok(made),
+        }
+    }
+
+    /// The object of a pod in the API, if it is that of this pod: of a static one, its mirror.
+    fn stored(&self, pod: &Pod) -> Option<Pod> {
+        let (namespace, name, uid) = identity(pod);
+        self.client.pod(namespace, name).ok().filter(|stored| uid_on_node(stored) == uid)
+    }
+
+    /// k8s: 11.c.8
+    async fn publish_static(&self, pod: &Pod, status: &PodStatus) -> ApiResult<()> {
+        let mut statuses = self.book.open().await;
+        statuses.insert(identity(pod).2.to_owned(), status.clone());
+        let Some(mirror) = self.stored(pod) else { return Ok(()) };
+        let (namespace, name, uid) = identity(&mirror);
+        self.client.set_status(namespace, name, uid, status).await.map(drop)
     }
 }
 
@@ -63,16 +101,23 @@ impl PodApi for ServerApi {
         objects
     }
 
+    fn has_pod(&self, namespace: &str, name: &str, uid: &str) -> bool {
+        self.client.pod(namespace, name).is_ok_and(|stored| uid_on_node(&stored) == uid)
+    }
+
     fn status(&self, pod: &Pod) -> Option<PodStatus> {
-        let (namespace, name, uid) = identity(pod);
-        let stored = self.client.pod(namespace, name).ok()?;
-        (stored.metadata.uid.as_deref() == Some(uid)).then_some(stored.status).flatten()
+        self.stored(pod)?.status
     }
 
     async fn publish_status(&self, pod: &Pod, status: PodStatus) {
         let (namespace, name, uid) = identity(pod);
         loop {
-            match self.client.set_status(namespace, name, uid, &status).await {
+            let published = if is_static(pod) {
+                self.publish_static(pod, &status).await
+            } else {
+                self.client.set_status(namespace, name, uid, &status).await.map(drop)
+            };
+            match published {
                 Err(error) if may_pass(&error) => {
                     tracing::warn!(%error, namespace, name, "the status of a pod cannot be stored yet");
                     tokio::time::sleep(RETRY_EVERY).await;
@@ -81,7 +126,7 @@ impl PodApi for ServerApi {
                     tracing::debug!(%error, namespace, name, "the API does not want the status of a pod");
                     return;
                 }
-                Ok(_) => return,
+                Ok(()) => return,
             }
         }
     }

@@ -27,7 +27,7 @@ impl Engine {
     fn pod(&self, pod: &PodRef) -> Result<Pod, BackendError> {
         let client = self.client.get().ok_or_else(|| BackendError::Failed("the engine is not ready yet".to_owned()))?;
         let found = client.pod(&pod.namespace, &pod.name).map_err(|error| BackendError::NotFound(error.message))?;
-        if found.metadata.uid.as_deref() != Some(&pod.uid) {
+        if node::static_pods::uid_on_node(&found) != pod.uid {
             return Err(BackendError::NotFound(format!("pods \"{}\" not found", pod.name)));
         }
         Ok(found)

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use node::logs::choice::{Choice, Wanted, choose, has_ended};
 use node::logs::instance::{InstanceLog, LogPart, has_printed, newest_instance};
 use node::logs::{Ended, PIECES_MAX, give_out};
+use node::static_pods::uid_on_node;
 use server::backend::{BackendError, LogOptions, PodRef, Reader};
 use server::client::NodeClient;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -38,7 +39,7 @@ fn part(options: LogOptions) -> LogPart {
 /// The instance that is meant. Of a pod that is gone, it is the last one that left a log.
 fn instance(folder: &Path, pod: &PodRef, options: &LogOptions, client: &NodeClient) -> Result<u32, BackendError> {
     let container = &options.container;
-    let present = client.pod(&pod.namespace, &pod.name).ok().filter(|present| present.metadata.uid.as_deref() == Some(&pod.uid));
+    let present = client.pod(&pod.namespace, &pod.name).ok().filter(|present| uid_on_node(present) == pod.uid);
     let Some(present) = present else {
         let newest = newest_instance(folder).and_then(|newest| newest.checked_sub(u32::from(options.previous)));
         return newest.ok_or_else(|| BackendError::Invalid(format!("container \"{container}\" of pod \"{}\" left no log", pod.name)));
@@ -59,7 +60,7 @@ fn instance(folder: &Path, pod: &PodRef, options: &LogOptions, client: &NodeClie
 async fn ended(client: NodeClient, pod: PodRef, container: String, instance: u32) {
     let mut changes = client.pod_changes(&pod.namespace, &pod.name);
     loop {
-        let present = client.pod(&pod.namespace, &pod.name).ok().filter(|present| present.metadata.uid.as_deref() == Some(&pod.uid));
+        let present = client.pod(&pod.namespace, &pod.name).ok().filter(|present| uid_on_node(present) == pod.uid);
         if has_ended(&present.and_then(|present| present.status).unwrap_or_default(), &container, instance) {
             return;
         }

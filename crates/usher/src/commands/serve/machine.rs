@@ -5,6 +5,8 @@ use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 
+use api::Quantity;
+use api::configuration::KubeletConfiguration;
 use k8s_openapi::api::core::v1::Node;
 use node::NodeConfig;
 use node::admission::Allocatable;
@@ -13,7 +15,38 @@ use node::eviction::{EvictionConfig, NodeCondition, Signal};
 use serde_json::{Value, json};
 
 /// The most pods, as the reference's default.
-pub(super) const PODS_MAX: u32 = 110;
+const PODS_MAX: u32 = 110;
+
+/// What of the machine pods can have, as far as somebody decides it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offer {
+    pods_max: u32,
+    /// What is reserved, for the system and for the engine together.
+    cpu_millis: u64,
+    memory_bytes: u64,
+    disk_bytes: u64,
+}
+
+impl Offer {
+    /// By the flag `--max-pods`, and by the file.
+    pub(super) fn of(pods_max: Option<u32>, file: &KubeletConfiguration) -> Self {
+        // Zero is the default, as in the reference.
+        let wanted = pods_max.or(file.max_pods.filter(|max| *max > 0)).unwrap_or(PODS_MAX);
+        let for_cores = file.pods_per_core.filter(|pods| *pods > 0).map(|pods| u64::from(pods).saturating_mul(cpus()));
+        let pods_max = for_cores.and_then(|pods| u32::try_from(pods).ok()).map_or(wanted, |pods| pods.min(wanted));
+        let amounts = |resource: &str| -> Vec<Quantity> {
+            let lists = file.system_reserved.iter().chain(&file.kube_reserved);
+            lists.filter_map(|list| Quantity::parse(list.get(resource)?).ok()).collect()
+        };
+        let units = |resource| amounts(resource).iter().filter_map(|amount| u64::try_from(amount.value()).ok()).sum();
+        let cpu_millis = amounts("cpu").iter().filter_map(|amount| u64::try_from(amount.milli_value()).ok()).sum();
+        Self { pods_max, cpu_millis, memory_bytes: units("memory"), disk_bytes: units("ephemeral-storage") }
+    }
+}
+
+fn cpus() -> u64 {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64
+}
 
 /// Tells what the node is, and since when.
 #[derive(Debug)]
@@ -22,7 +55,7 @@ pub(super) struct NodeReporter {
     /// What is kept from pods.
     eviction: EvictionConfig,
     root: PathBuf,
-    pods_max: u32,
+    offer: Offer,
     is_shutting_down: bool,
     /// What was told of each condition last, and since when it is so.
     told: BTreeMap<String, (bool, String)>,
@@ -32,9 +65,9 @@ pub(super) struct NodeReporter {
 type ConditionFacts<'a> = (&'a str, bool, &'a str, &'a str);
 
 impl NodeReporter {
-    pub(super) fn new(config: &NodeConfig, eviction: &EvictionConfig, pods_max: u32) -> Self {
+    pub(super) fn new(config: &NodeConfig, eviction: &EvictionConfig, offer: Offer) -> Self {
         let (name, eviction, root) = (config.node_name.clone(), eviction.clone(), config.root.clone());
-        Self { name, eviction, root, pods_max, is_shutting_down: false, told: BTreeMap::new() }
+        Self { name, eviction, root, offer, is_shutting_down: false, told: BTreeMap::new() }
     }
 
     /// From now on the node says that it goes down.
@@ -44,10 +77,10 @@ impl NodeReporter {
 
     /// What pods can have.
     pub(super) fn allocatable(&self) -> Allocatable {
-        let [_, Resources { cpus, memory_bytes, disk_bytes, pods }] = self.resources();
+        let [_, Resources { cpu_millis, memory_bytes, disk_bytes, pods }] = self.resources();
         let number = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
         let named = Allocatable::from([
-            ("cpu".to_owned(), number(cpus).saturating_mul(1000)),
+            ("cpu".to_owned(), number(cpu_millis)),
             ("memory".to_owned(), number(memory_bytes)),
             ("ephemeral-storage".to_owned(), number(disk_bytes)),
             ("pods".to_owned(), i64::from(pods)),
@@ -83,23 +116,26 @@ impl NodeReporter {
         json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": told.1 })
     }
 
-    /// What there is, and what of it pods can have: what the hard thresholds keep is not theirs.
+    /// What there is, and what of it pods can have: neither what the hard thresholds keep nor what is reserved.
     fn resources(&self) -> [Resources; 2] {
         let observed = observations(&self.root, &self.root);
         let capacity = |signal| observed.get(&signal).map_or(0, |observation| observation.capacity);
         let (memory, disk) = (capacity(Signal::MemoryAvailable), capacity(Signal::NodeFsAvailable));
         let kept = |signal, capacity| self.eviction.hard(signal).map_or(0, |level| level.units(capacity));
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
-        let of = |memory_bytes, disk_bytes| Resources { cpus, memory_bytes, disk_bytes, pods: self.pods_max };
-        let left = |signal, capacity: u64| capacity.saturating_sub(kept(signal, capacity));
-        [of(memory, disk), of(left(Signal::MemoryAvailable, memory), left(Signal::NodeFsAvailable, disk))]
+        let Offer { pods_max: pods, cpu_millis, memory_bytes, disk_bytes } = self.offer;
+        let of = |cpu_millis, memory_bytes, disk_bytes| Resources { cpu_millis, memory_bytes, disk_bytes, pods };
+        let left = |signal, capacity: u64, reserved: u64| capacity.saturating_sub(kept(signal, capacity)).saturating_sub(reserved);
+        let cpus = cpus() * 1000;
+        let memory_left = left(Signal::MemoryAvailable, memory, memory_bytes);
+        let disk_left = left(Signal::NodeFsAvailable, disk, disk_bytes);
+        [of(cpus, memory, disk), of(cpus.saturating_sub(cpu_millis), memory_left, disk_left)]
     }
 }
 
 /// Resources of the node, all of them or those that pods can have.
 #[derive(Clone, Copy, Debug)]
 struct Resources {
-    cpus: u64,
+    cpu_millis: u64,
     memory_bytes: u64,
     disk_bytes: u64,
     pods: u32,
@@ -108,7 +144,7 @@ struct Resources {
 impl Resources {
     fn list(self) -> Value {
         let mut list = json!({
-            "cpu": self.cpus.to_string(),
+            "cpu": Quantity::from_milli(i64::try_from(self.cpu_millis).unwrap_or(i64::MAX)).to_string(),
             "memory": format!("{}Ki", self.memory_bytes >> 10),
             "ephemeral-storage": format!("{}Ki", self.disk_bytes >> 10),
             "pods": self.pods.to_string(),
@@ -187,4 +223,30 @@ fn huge_pages() -> Allocatable {
         Some((format!("hugepages-{}", lifecycle::memory_text(bytes)), count.saturating_mul(kib << 10)))
     });
     pages.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_is_added_up_and_the_flag_wins_over_the_file() {
+        let list =
+            |cpu: &str| Some(BTreeMap::from([("cpu", cpu), ("memory", "1Mi")].map(|(key, value)| (key.to_owned(), value.to_owned()))));
+        let file = KubeletConfiguration {
+            max_pods: Some(7),
+            system_reserved: list("200m"),
+            kube_reserved: list("0.1"),
+            ..KubeletConfiguration::default()
+        };
+        let expected = Offer { pods_max: 7, cpu_millis: 300, memory_bytes: 2 << 20, disk_bytes: 0 };
+        assert_eq!(Offer::of(None, &file), expected);
+        assert_eq!(Offer::of(Some(3), &file).pods_max, 3);
+        assert_eq!(Offer::of(None, &KubeletConfiguration::default()).pods_max, PODS_MAX);
+        let per_core = |pods| KubeletConfiguration { pods_per_core: Some(pods), ..KubeletConfiguration::default() };
+        assert_eq!(u64::from(Offer::of(None, &per_core(1)).pods_max), cpus().min(u64::from(PODS_MAX)));
+        assert_eq!(Offer::of(None, &per_core(0)).pods_max, PODS_MAX);
+    }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 mod journal;
+mod probed;
 mod served;
 
 /// Pods that are started at once.
@@ -61,6 +62,7 @@ pub(crate) fn run(root: &Path, rounds: usize, profile: Profile, scope: Scope) ->
     }
     if scope != Scope::Journal {
         served::measure(&bench, rounds, &mut report)?;
+        probed::measure(&bench, &mut report)?;
     }
     if profile == Profile::Dev {
         println!("built with the developers' profile: only what is compared within this run means something");

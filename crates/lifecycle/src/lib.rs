@@ -49,4 +49,4 @@ pub use status::{Condition, ConditionKind, ContainerState, ContainerStatus, Phas
 pub use stop::MINIMUM_STOP_WINDOW_SECS;
 pub use text::go_duration;
 pub use time::Timestamp;
-pub use worker::{PodWorker, RETRY_AFTER, Timer};
+pub use worker::{PodWorker, RETRY_AFTER, Timer, UNSAVED_ACTIONS_MAX};

@@ -163,6 +163,10 @@ pub enum Timer {
     },
 }
 
+/// So many actions may be asked for before the state is saved again. Only attempts of probes may: an engine that begins anew makes
+/// others, and counts their failures from where the saved state stands.
+pub const UNSAVED_ACTIONS_MAX: u64 = 256;
+
 impl PodWorker {
     /// A pod that is new at `now`. Its first actions wait in [`Self::poll_action`].
     pub fn new(spec: PodSpec, now: Timestamp) -> Self {
@@ -239,8 +243,10 @@ impl PodWorker {
     }
 
     /// The engine was restarted and this state was read back: every action that is not yet answered is asked for again, under
-    /// its old id. Whoever does them knows by id what was begun already.
+    /// its old id. Whoever does them knows by id what was begun already. New actions have ids that the engine before cannot have used,
+    /// if it saved the state at least once in [`UNSAVED_ACTIONS_MAX`] actions.
     pub fn resume(&mut self) {
+        self.next_action += UNSAVED_ACTIONS_MAX;
         let again = self.pending.iter().map(|(id, unanswered)| Step { id: *id, action: unanswered.action.clone() });
         self.outbox = again.collect();
     }

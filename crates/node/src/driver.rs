@@ -17,7 +17,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1;
 use lifecycle::{
     Action, ActionId, Event, Eviction, Grace, Handler, Hook, HookOutcome, KillPod, KillTrigger, PodSpec, PodStatus, PodWorker, Rejection,
-    Step, Timestamp,
+    Step, Timer, Timestamp, UNSAVED_ACTIONS_MAX,
 };
 use runtime::{Runtime, RuntimeEvent};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct PodDriver<R: Runtime> {
     published: Option<PodStatus>,
     /// Hooks that another engine began.
     taken_over: BTreeSet<ActionId>,
+    /// Actions that were asked for since the state was last saved.
+    unsaved: u64,
 }
 
 /// Tells a [`PodDriver`] what is wanted, from anywhere.
@@ -113,6 +115,23 @@ enum Input {
         objects: Box<Objects>,
         answer: oneshot::Sender<Result<Vec<String>, UpdateVolumesError>>,
     },
+}
+
+/// What a turn began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// An attempt of a probe has ended, or one is due.
+    Probes,
+    Other,
+}
+
+impl Turn {
+    fn of(input: Option<&Input>) -> Self {
+        match input {
+            Some(Input::Answer(event)) if matches!(**event, Event::ProbeFinished { .. }) => Self::Probes,
+            Some(_) | None => Self::Other,
+        }
+    }
 }
 
 /// What the watcher is shown.
@@ -193,6 +212,7 @@ impl<R: Runtime> PodDriver<R> {
             shown: Shown::Everything,
             published: None,
             taken_over,
+            unsaved: 0,
         })
     }
 
@@ -219,22 +239,30 @@ impl<R: Runtime> PodDriver<R> {
             Box::pin(self.listen()).await;
         }
         let mut room = self.world.node().allocations.changes();
-        self.after_input();
+        self.after_input(Turn::Other);
         while !self.state.worker.is_finished() {
-            let timeout = self.state.worker.poll_timeout().map(|(at, _)| at);
+            let timeout = self.state.worker.poll_timeout();
             let waits_for_room = self.state.worker.waits_for_room();
-            let sleep = tokio::time::sleep(timeout.map_or(Duration::from_secs(3600), clock::until));
-            tokio::select! {
+            let sleep = tokio::time::sleep(timeout.as_ref().map_or(Duration::from_secs(3600), |(at, _)| clock::until(*at)));
+            let turn = tokio::select! {
                 biased;
                 input = self.inputs.recv() => {
+                    let turn = Turn::of(input.as_ref());
                     if let Some(input) = input {
                         self.take(input).await;
                     }
+                    turn
                 }
-                Ok(()) = room.changed(), if waits_for_room => self.state.worker.handle_room_changed(clock::now()),
-                () = sleep => self.state.worker.handle_timeout(clock::now()),
-            }
-            self.after_input();
+                Ok(()) = room.changed(), if waits_for_room => {
+                    self.state.worker.handle_room_changed(clock::now());
+                    Turn::Other
+                }
+                () = sleep => {
+                    self.state.worker.handle_timeout(clock::now());
+                    if matches!(timeout, Some((_, Timer::ProbeDue { .. }))) { Turn::Probes } else { Turn::Other }
+                }
+            };
+            self.after_input(turn);
         }
         self.world.forget_allocated();
         Box::pin(remove_old_journals(self.world.node().clone(), self.name())).await;
@@ -335,7 +363,7 @@ impl<R: Runtime> PodDriver<R> {
     }
 
     /// Save, act, publish.
-    fn after_input(&mut self) {
+    fn after_input(&mut self, turn: Turn) {
         let mut steps = Vec::new();
         while let Some(step) = self.state.worker.poll_action() {
             if let Action::RunHook { .. } = step.action {
@@ -343,8 +371,11 @@ impl<R: Runtime> PodDriver<R> {
             }
             steps.push(step);
         }
+        let status = self.state.worker.status();
+        let is_news = self.published.as_ref() != Some(&status);
         // The folder of a finished pod is gone, and nobody will ever go on with it.
         if !self.state.worker.is_finished()
+            && !self.may_go_unsaved(turn, &steps, is_news)
             && let Err(error) = self.state.save(&self.world.state_path())
         {
             // Running pods are not harmed by a full disk; what is lost is only that a new engine could go on exactly here.
@@ -353,8 +384,7 @@ impl<R: Runtime> PodDriver<R> {
         for step in &steps {
             self.journal.append(Record::Action(step.clone()));
         }
-        let status = self.state.worker.status();
-        if self.published.as_ref() != Some(&status) {
+        if is_news {
             self.journal.append(Record::Status(status.clone()));
             self.published = Some(status);
         }
@@ -362,6 +392,16 @@ impl<R: Runtime> PodDriver<R> {
         for step in steps {
             self.begin(step);
         }
+    }
+
+    /// Whether only probes went on, with the results that they had before: most of what happens to a pod, a file each time, and nothing
+    /// that the next engine has to know.
+    fn may_go_unsaved(&mut self, turn: Turn, steps: &[Step], is_news: bool) -> bool {
+        let unsaved = self.unsaved + steps.len() as u64;
+        let is_routine = turn == Turn::Probes && !is_news && steps.iter().all(|step| matches!(step.action, Action::RunProbe { .. }));
+        let may_go = is_routine && unsaved <= UNSAVED_ACTIONS_MAX;
+        self.unsaved = if may_go { unsaved } else { 0 };
+        may_go
     }
 
     /// Begins one action; whatever it leads to comes back through the channel.

@@ -54,7 +54,7 @@ pub(super) fn measure(bench: &Bench, rounds: usize, report: &mut Report) -> Resu
 }
 
 /// A served machine, killed when this is dropped; its pods stay until [`Bench`] removes them.
-struct Daemon<'b> {
+pub(super) struct Daemon<'b> {
     bench: &'b Bench,
     child: Child,
     /// From the command to the word that it serves.
@@ -62,7 +62,7 @@ struct Daemon<'b> {
 }
 
 impl<'b> Daemon<'b> {
-    fn start(bench: &'b Bench) -> Result<Self> {
+    pub(super) fn start(bench: &'b Bench) -> Result<Self> {
         let begun = Instant::now();
         let mut command = bench.usher(["serve", "--listen", "127.0.0.1:0", "--max-pods", "1000"]);
         command.args(["--eviction-hard", "memory.available<1Mi"]).stderr(Stdio::null());
@@ -75,7 +75,7 @@ impl<'b> Daemon<'b> {
     }
 
     /// Sends a request; the answer's body begins where the reader stands.
-    fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<BufReader<UnixStream>> {
+    pub(super) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<BufReader<UnixStream>> {
         let mut stream = UnixStream::connect(self.bench.path("root").join("api.sock"))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let body = body.map(ToString::to_string).unwrap_or_default();
@@ -105,7 +105,7 @@ impl<'b> Daemon<'b> {
     }
 
     /// What happens to pods from now on, with the time at which this process had read it.
-    fn watch_pods(&self) -> Result<Watch> {
+    pub(super) fn watch_pods(&self) -> Result<Watch> {
         let reader = self.request("GET", &format!("{PODS}?watch=true"), None)?;
         let (send, seen) = mpsc::channel();
         std::thread::spawn(move || {
@@ -120,8 +120,12 @@ impl<'b> Daemon<'b> {
         Ok(Watch { seen })
     }
 
-    fn create(&self, name: &str) -> Result<()> {
-        self.call("POST", PODS, Some(&pod(name)))
+    pub(super) fn create(&self, pod: &Value) -> Result<()> {
+        self.call("POST", PODS, Some(pod))
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -132,13 +136,13 @@ impl Drop for Daemon<'_> {
     }
 }
 
-struct Watch {
+pub(super) struct Watch {
     seen: mpsc::Receiver<(Instant, Value)>,
 }
 
 impl Watch {
     /// Waits until each of the pods was seen as wanted, and says when the last one was.
-    fn until(&self, mut names: BTreeSet<String>, wanted: fn(&Value) -> bool) -> Result<Instant> {
+    pub(super) fn until(&self, mut names: BTreeSet<String>, wanted: fn(&Value) -> bool) -> Result<Instant> {
         let mut last = Instant::now();
         while !names.is_empty() {
             let (at, event) = self.seen.recv_timeout(PATIENCE).with_context(|| format!("{} pods do not come along", names.len()))?;
@@ -151,7 +155,7 @@ impl Watch {
     }
 }
 
-fn is_running(event: &Value) -> bool {
+pub(super) fn is_running(event: &Value) -> bool {
     event["object"]["status"]["containerStatuses"][0]["state"]["running"].is_object()
 }
 
@@ -164,7 +168,7 @@ fn pod(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container]}})
 }
 
-fn names(prefix: &str, count: usize) -> BTreeSet<String> {
+pub(super) fn names(prefix: &str, count: usize) -> BTreeSet<String> {
     (0..count).map(|number| format!("{prefix}-{number}")).collect()
 }
 
@@ -173,7 +177,7 @@ fn one_by_one(daemon: &Daemon<'_>, rounds: usize, report: &mut Report) -> Result
     let (mut running, mut gone) = (Vec::new(), Vec::new());
     for name in names("one", rounds) {
         let begun = Instant::now();
-        daemon.create(&name)?;
+        daemon.create(&pod(&name))?;
         running.push(watch.until(BTreeSet::from([name.clone()]), is_running)?.duration_since(begun));
         let begun = Instant::now();
         daemon.call("DELETE", &format!("{PODS}/{name}"), None)?;
@@ -195,7 +199,7 @@ fn crowd(daemon: &Daemon<'_>, count: usize, within: Duration, report: &mut Repor
     let names = names("crowd", count);
     let begun = Instant::now();
     for name in &names {
-        daemon.create(name)?;
+        daemon.create(&pod(name))?;
     }
     let took = watch.until(names.clone(), is_running)?.duration_since(begun);
     report.figure(&format!("API: {count} created at once, until all run"), "usher serve", &mut [took]);
@@ -249,11 +253,11 @@ fn rest(bench: &Bench, report: &mut Report) -> Result<()> {
     for population in POPULATIONS {
         let more = all[pods..population].iter().cloned().collect::<BTreeSet<_>>();
         for name in &more {
-            daemon.create(name)?;
+            daemon.create(&pod(name))?;
         }
         watch.until(more, is_running)?;
         pods = population;
-        let pid = daemon.child.id();
+        let pid = daemon.pid();
         // What the start left to do is no rest.
         let mut before = processor_time(pid)?;
         let core = loop {
@@ -280,7 +284,7 @@ fn rest(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 /// Processor time that a process has used, in the kernel and outside; also that of its threads that have ended.
-fn processor_time(pid: u32) -> Result<Duration> {
+pub(super) fn processor_time(pid: u32) -> Result<Duration> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = text.rsplit_once(')').context("a process has a name")?.1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;

@@ -87,7 +87,20 @@ struct Write {
     number: Option<u64>,
 }
 
-type Log = BTreeMap<u64, Write>;
+/// All writes, in their order and by object.
+#[derive(Debug, Default)]
+struct Log {
+    writes: BTreeMap<u64, Write>,
+    by_key: BTreeMap<String, BTreeMap<u64, Option<u64>>>,
+}
+
+impl Log {
+    /// Another write; what had its version already.
+    fn add(&mut self, version: u64, write: Write) -> Option<Write> {
+        self.by_key.entry(write.key.clone()).or_default().insert(version, write.number);
+        self.writes.insert(version, write)
+    }
+}
 
 impl Ask {
     fn key(&self) -> &str {
@@ -171,24 +184,24 @@ impl History {
 
     /// Every write by its version. One whose answer was lost is known from those who saw it.
     fn log(&self) -> Result<Log, String> {
-        let mut log = Log::new();
+        let mut log = Log::default();
         for op in &self.ops {
             let (Some(version), Some(write)) = (op.version(), op.ask.write()) else { continue };
-            if let Some(other) = log.insert(version, write) {
+            if let Some(other) = log.add(version, write) {
                 return Err(format!("version {version} was given twice: {other:?}, {op:?}"));
             }
         }
         // Numbers are never used twice, so what was seen belongs to one of the lost writes, or to nobody.
         let mut lost: Vec<Write> = self.ops.iter().filter(|op| op.is_unknown()).filter_map(|op| op.ask.write()).collect();
         for (version, write) in self.told() {
-            if log.contains_key(&version) {
+            if log.writes.contains_key(&version) {
                 continue;
             }
             let Some(at) = lost.iter().position(|lost| *lost == write) else {
                 return Err(format!("version {version} is of a write that nobody made: {write:?}"));
             };
             lost.remove(at);
-            log.insert(version, write);
+            log.add(version, write);
         }
         Ok(log)
     }
@@ -294,7 +307,7 @@ fn check_op(op: &Op, log: &Log, (first, last): (u64, u64)) -> Result<(), String>
     match (&op.ask, &op.answer) {
         (_, Answer::Unknown(_)) => Ok(()),
         (Ask::Get { .. }, Answer::Found(version, number)) => {
-            let written = log.get(version).and_then(|write| write.number);
+            let written = log.writes.get(version).and_then(|write| write.number);
             if written != Some(*number) {
                 Err(format!("version {version} was written with {written:?}"))
             } else if *version > last {
@@ -320,17 +333,16 @@ fn check_op(op: &Op, log: &Log, (first, last): (u64, u64)) -> Result<(), String>
 
 /// What an object was just before a version: its own, if it was there.
 fn before(key: &str, log: &Log, version: u64) -> Option<u64> {
-    let last = log.range(..version).rev().find(|(_, write)| write.key == key);
-    last.filter(|(_, write)| write.number.is_some()).map(|(version, _)| *version)
+    let (version, number) = log.by_key.get(key)?.range(..version).next_back()?;
+    number.map(|_| *version)
 }
 
 /// What an object was, one state after the other, from one version to another.
 fn states<'l>(key: &'l str, log: &'l Log, first: u64, last: u64) -> impl Iterator<Item = Option<u64>> + 'l {
     let begin = before(key, log, first.saturating_add(1));
-    let later = log
-        .range(first.saturating_add(1)..=last.max(first.saturating_add(1)))
-        .filter(move |(version, write)| write.key == key && **version <= last);
-    std::iter::once(begin).chain(later.map(|(version, write)| write.number.map(|_| *version)))
+    let later =
+        log.by_key.get(key).into_iter().flat_map(move |writes| writes.range(first + 1..)).take_while(move |(version, _)| **version <= last);
+    std::iter::once(begin).chain(later.map(|(version, number)| number.map(|_| *version)))
 }
 
 fn check_write(ask: &Ask, answer: &Answer, before: Option<u64>) -> Result<(), String> {
@@ -351,10 +363,9 @@ fn check_list(at: u64, items: &[(String, u64, u64)], log: &Log, first: u64, last
     if at > last {
         return Err(format!("a list of the future: {last} was the last write that had begun"));
     }
-    let keys: BTreeSet<&str> = log.values().map(|write| write.key.as_str()).collect();
-    let state = keys.into_iter().filter_map(|key| {
+    let state = log.by_key.keys().filter_map(|key| {
         let version = before(key, log, at + 1)?;
-        Some((key.to_owned(), (version, log[&version].number?)))
+        Some((key.clone(), (version, log.writes[&version].number?)))
     });
     let state: BTreeMap<_, _> = state.collect();
     let listed: BTreeMap<_, _> = items.iter().map(|(key, version, number)| (key.clone(), (*version, *number))).collect();
@@ -364,7 +375,7 @@ fn check_list(at: u64, items: &[(String, u64, u64)], log: &Log, first: u64, last
 fn check_seen(seen: &Seen, log: &Log) -> Result<(), String> {
     let mut last = seen.after;
     let mut events = seen.events.iter();
-    for (version, write) in log.range(seen.after + 1..=seen.up_to) {
+    for (version, write) in log.writes.range(seen.after + 1..=seen.up_to) {
         let Some((kind, key, told, number)) = events.next() else { return Err(format!("a watch missed version {version}: {seen:?}")) };
         if *told <= last {
             return Err(format!("a watch was told version {told} out of order or twice: {seen:?}"));
@@ -384,7 +395,7 @@ fn check_seen(seen: &Seen, log: &Log) -> Result<(), String> {
         if kind != expected || key != &write.key {
             return Err(format!("version {version} of {} is {expected} and is told as {kind} of {key}", write.key));
         }
-        let content = write.number.or_else(|| was_there.and_then(|before| log[&before].number));
+        let content = write.number.or_else(|| was_there.and_then(|before| log.writes[&before].number));
         if content != Some(*number) {
             return Err(format!("version {version} has {content:?} and is told with {number}"));
         }

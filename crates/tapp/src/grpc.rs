@@ -28,7 +28,7 @@ const TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
 
 /// Serves for ever, a thread for each connection: SERVING until `fail_after`, then NOT_SERVING.
 pub(crate) fn serve(port: u16, fail_after: Option<Duration>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(("0.0.0.0", port))?;
+    let listener = TcpListener::bind((crate::everywhere(), port))?;
     let started = Instant::now();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {

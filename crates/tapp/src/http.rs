@@ -14,7 +14,7 @@ const HEAD_MAX_BYTES: u64 = 64 << 10;
 
 /// Serves for ever, a thread for each connection; `/healthz` fails from `fail_after` on.
 pub(crate) fn serve(port: u16, fail_after: Option<Duration>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(("0.0.0.0", port))?;
+    let listener = TcpListener::bind((crate::everywhere(), port))?;
     let started = Instant::now();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {

@@ -10,6 +10,7 @@
 //! tapp call NAME ARGUMENT…   [then …]
 //! ```
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::ExitCode;
 
 mod call;
@@ -37,6 +38,14 @@ fn main() -> ExitCode {
             Err(error) => complain(&error),
         },
         None => complain("say what to do: run, call, say, sleep, out, flood or code"),
+    }
+}
+
+/// Where servers listen: at all addresses, of IPv6 too where the kernel has it.
+fn everywhere() -> IpAddr {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
 

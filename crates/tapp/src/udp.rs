@@ -7,7 +7,7 @@ const PACKET_BYTES: usize = 512;
 
 /// Serves for ever.
 pub(crate) fn serve(port: u16) -> std::io::Result<()> {
-    let socket = UdpSocket::bind(("0.0.0.0", port))?;
+    let socket = UdpSocket::bind((crate::everywhere(), port))?;
     std::thread::spawn(move || -> std::io::Result<()> {
         let mut packet = [0; PACKET_BYTES];
         loop {

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use k8s_openapi::jiff::Timestamp;
 use node::journal::JournalLimits;
+use runtime::network::Ipv6Pods;
 
 use crate::node_options::NodeOptions;
 use crate::{commands, duration, environment};
@@ -39,6 +40,9 @@ pub(crate) struct Global {
     /// IPv4 network of the pods, as address/length
     #[arg(long, global = true, value_name = "CIDR", default_value = "10.189.0.0/16")]
     pub(crate) subnet: String,
+    /// IPv6 network of the pods, or `off`; `auto` takes one of unique local addresses if this machine has IPv6
+    #[arg(long, global = true, value_name = "CIDR", default_value = "auto")]
+    pub(crate) ipv6_subnet: Ipv6Pods,
     /// An OCI runtime that pods choose by `runtimeClassName`, such as runc=/usr/sbin/runc; may be given several times
     #[arg(long, global = true, value_name = "NAME=PROGRAM", value_parser = runtime_handler, hide_short_help = true)]
     pub(crate) runtime_handler: Vec<(String, PathBuf)>,

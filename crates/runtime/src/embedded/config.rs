@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::images::ImageStoreConfig;
-use crate::network::{NetworkConfig, NetworkConfigError, OpenNetworkError, SubnetError};
+use crate::network::{Ipv6Missing, Ipv6Pods, NetworkConfig, NetworkConfigError, OpenNetworkError, SubnetError};
 
 /// The program that runs, as the kernel knows it: still the same file after it was replaced on the disk.
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
@@ -22,6 +22,8 @@ pub struct EmbeddedConfig {
     pub images: ImageStoreConfig,
     /// The pod network.
     pub network: NetworkConfig,
+    /// Why pods have no IPv6, where nobody turned it off.
+    pub ipv6_missing: Option<Ipv6Missing>,
     /// A program that becomes a shim when its first argument is [`shim::monitor::MODE`]; by default the one that runs.
     pub shim_executable: PathBuf,
     /// The cgroup of all pods, relative to the root of every hierarchy.
@@ -77,18 +79,24 @@ pub enum OpenRuntimeError {
 }
 
 impl EmbeddedConfig {
-    /// Pods, images and all other state below `root`, pods on `bridge` with addresses of the IPv4 network `subnet`.
+    /// Pods, images and all other state below `root`, pods on `bridge` with addresses of the IPv4 network `subnet` and, as far as
+    /// `ipv6` says and the machine has it, of an IPv6 network.
     ///
     /// # Errors
     /// When one of them cannot be what it should be.
-    pub fn new(root: impl Into<PathBuf>, bridge: &str, subnet: &str) -> Result<Self, EmbeddedConfigError> {
+    pub fn new(root: impl Into<PathBuf>, bridge: &str, subnet: &str, ipv6: Ipv6Pods) -> Result<Self, EmbeddedConfigError> {
         let root = root.into();
         let ipv4_subnet = subnet.parse().map_err(|source| EmbeddedConfigError::Subnet { subnet: subnet.to_owned(), source })?;
-        let network = NetworkConfig { bridge: bridge.to_owned(), ipv4_subnet, ..NetworkConfig::default() };
+        let (ipv6_subnet, ipv6_missing) = match ipv6.subnet(ipv4_subnet, bridge) {
+            Ok(subnet) => (subnet, None),
+            Err(missing) => (None, Some(missing)),
+        };
+        let network = NetworkConfig { bridge: bridge.to_owned(), ipv4_subnet, ipv6_subnet, ..NetworkConfig::default() };
         let config = Self {
             images: ImageStoreConfig::new(root.join("images")),
             root,
             network,
+            ipv6_missing,
             shim_executable: PathBuf::from(OWN_EXECUTABLE),
             cgroup_parent: CGROUP_PARENT_DEFAULT.to_owned(),
             handlers: BTreeMap::new(),

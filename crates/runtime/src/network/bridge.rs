@@ -11,6 +11,7 @@ use super::collision::{default_link, describe, find_collision};
 use super::config::{NetworkConfig, SETTING_IPV4_SUBNET, SETTING_IPV6_SUBNET};
 use super::links::{Link, LinkError, Links, Mac};
 use super::problem::Problem;
+use super::sysctl;
 
 /// How often a bridge that comes and goes is looked for. Two processes that both make it need two.
 const ATTEMPTS_MAX: u32 = 4;
@@ -67,6 +68,8 @@ pub(super) async fn ensure(links: &Links, config: &NetworkConfig, verified: Opti
         links.set_up(&config.bridge).await?;
     }
     if verified != Some(link.index) {
+        // Fails where the kernel has no IPv6, and then there is nothing to be taken in by.
+        let _ = sysctl::refuse_routers(&config.bridge);
         check_and_address(links, config, &link).await?;
     }
     Ok(Bridge { index: link.index, mtu: config.mtu.unwrap_or(link.mtu) })
@@ -126,6 +129,15 @@ async fn check_and_address(links: &Links, config: &NetworkConfig, link: &Link) -
         return Ok(());
     }
     check_collisions(links, config, Some(link.index)).await?;
+    if missing.iter().any(|(address, _)| address.is_ipv6()) {
+        // Only matters where a machine forbids IPv6 by default; what else is wrong is told when the address is refused.
+        match sysctl::enable_ipv6(&config.bridge) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(BridgeError::problem(Problem::Ipv6Unavailable));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
     for (address, prefix_len) in missing {
         links.add_address(link.index, address, prefix_len).await?;
     }

@@ -20,7 +20,7 @@ use super::nft::{Nft, NftError, forward_drops};
 use super::node_rules;
 use super::pod_link::POD_INTERFACE;
 use super::problem::{Problem, Severity};
-use super::sysctl;
+use super::sysctl::{self, SysctlError};
 
 /// Something that pods need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +35,8 @@ pub enum Check {
     Veths,
     /// nf_tables with NAT.
     Rules,
+    /// IPv6, if pods are to have it.
+    Ipv6,
     /// Packets pass from one interface to another.
     Forwarding,
     /// A range of addresses of their own.
@@ -63,6 +65,7 @@ impl Check {
             Self::Bridges => "bridges",
             Self::Veths => "veth pairs",
             Self::Rules => "nf_tables rules",
+            Self::Ipv6 => "IPv6",
             Self::Forwarding => "packet forwarding",
             Self::Subnet => "addresses for pods",
             Self::Firewall => "firewall",
@@ -90,7 +93,11 @@ pub async fn check(config: &NetworkConfig) -> Vec<Finding> {
     if privileged {
         findings.extend(kernel(config).await);
     }
-    findings.push(Finding::new(Check::Forwarding, forwarding()));
+    if config.ipv6_subnet.is_some() {
+        let missing = matches!(sysctl::is_ipv6_on(), Ok(None)).then_some(Problem::Ipv6Unavailable);
+        findings.push(Finding::new(Check::Ipv6, missing));
+    }
+    findings.extend(self::findings(Check::Forwarding, forwarding(config)));
     findings.push(Finding::new(Check::Subnet, subnet(config).await));
     if privileged {
         findings.extend(firewall(config));
@@ -174,16 +181,23 @@ async fn trial_pair(config: &NetworkConfig, trial: &Trial) -> Result<(), LinkErr
     trial.links.set_bridge_port(pair.node_end, "usher trial").await
 }
 
-fn forwarding() -> Option<Problem> {
-    let (name, path) = ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward");
-    let refused = |reason: String| Problem::SysctlRefused { setting: name.to_owned(), reason };
-    match sysctl::ipv4_forwarding() {
+fn forwarding(config: &NetworkConfig) -> Vec<Problem> {
+    let ipv4 = forwarding_problem("net.ipv4.ip_forward", sysctl::ipv4_forwarding());
+    let ipv6 = config.ipv6_subnet.and_then(|_| forwarding_problem("net.ipv6.conf.all.forwarding", sysctl::ipv6_forwarding()));
+    ipv4.into_iter().chain(ipv6).collect()
+}
+
+fn forwarding_problem(name: &str, is_on: Result<bool, SysctlError>) -> Option<Problem> {
+    let refused = |reason: String| Some(Problem::SysctlRefused { setting: name.to_owned(), reason });
+    match is_on {
         Ok(true) => None,
-        Ok(false) => match OpenOptions::new().write(true).open(path) {
+        Ok(false) => match OpenOptions::new().write(true).open(sysctl::path(&name.replace('.', "/"))) {
             Ok(_) => Some(Problem::ForwardingOff { setting: name.to_owned() }),
-            Err(error) => Some(refused(error.to_string())),
+            Err(error) => refused(error.to_string()),
         },
-        Err(error) => Some(refused(error.source.to_string())),
+        // That there is no IPv6 is a finding of its own.
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => refused(error.source.to_string()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::subnet::prefixes_overlap;
 
 /// A prefix shorter than this is not a network but a way out: `0.0.0.0/0`, and the halves and eighths of everything with which
 /// tunnels outrank it.
-const WAY_OUT_PREFIX_LEN_MAX: u8 = 7;
+pub(super) const WAY_OUT_PREFIX_LEN_MAX: u8 = 7;
 
 /// The first route that shares addresses with the range, apart from the bridge's own and from ways out.
 pub(super) fn find_collision(routes: &[Route], subnet: (IpAddr, u8), bridge: Option<u32>) -> Option<&Route> {

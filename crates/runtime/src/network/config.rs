@@ -1,6 +1,6 @@
 //! What an administrator may set about the pod network, and the check of it that needs no machine.
 //!
-//! Every field has its name in the configuration file as a constant, so that messages can say which setting to change.
+//! What can be set on the command line has its flag as a constant, so that messages can say which setting to change.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use super::subnet::{Ipv4Subnet, Ipv6Subnet};
 
 /// Name of the setting for [`NetworkConfig::bridge`], for messages.
-pub const SETTING_BRIDGE: &str = "network.bridge";
+pub const SETTING_BRIDGE: &str = "--bridge";
 /// Name of the setting for [`NetworkConfig::ipv4_subnet`], for messages.
-pub const SETTING_IPV4_SUBNET: &str = "network.ipv4Subnet";
+pub const SETTING_IPV4_SUBNET: &str = "--subnet";
 /// Name of the setting for [`NetworkConfig::ipv6_subnet`], for messages.
-pub const SETTING_IPV6_SUBNET: &str = "network.ipv6Subnet";
+pub const SETTING_IPV6_SUBNET: &str = "--ipv6-subnet";
 /// Name of the setting for [`NetworkConfig::mtu`], for messages.
 pub const SETTING_MTU: &str = "network.mtu";
 /// Name of the setting for [`NetworkConfig::state_dir`], for messages.

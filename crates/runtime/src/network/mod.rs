@@ -29,6 +29,7 @@ mod check;
 mod collision;
 mod config;
 mod host_port;
+mod ipv6;
 mod links;
 mod netns;
 mod nft;
@@ -47,6 +48,7 @@ pub use self::config::{
     NetworkConfig, NetworkConfigError, SETTING_BRIDGE, SETTING_IPV4_SUBNET, SETTING_IPV6_SUBNET, SETTING_MTU, SETTING_STATE_DIR,
 };
 pub use self::host_port::{HostPort, Protocol};
+pub use self::ipv6::{Ipv6Missing, Ipv6Pods};
 pub use self::links::LinkError;
 pub use self::netns::NetnsError;
 pub(crate) use self::netns::tcp_socket_inside;

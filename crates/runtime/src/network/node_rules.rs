@@ -51,7 +51,7 @@ where
     };
     found.extend(notices(sysctl::enable_ipv4_forwarding()));
     if config.ipv6_subnet.is_some() {
-        found.extend(notices(sysctl::enable_ipv6_forwarding()));
+        found.extend(notices(sysctl::enable_ipv6_forwarding(&config.bridge)));
     }
     Ok(found)
 }

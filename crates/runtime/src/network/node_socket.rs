@@ -5,11 +5,20 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 use super::host_port::{HostPort, Protocol};
+
+/// The address families in which host ports lead to pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Families {
+    /// IPv4 only.
+    Ipv4,
+    /// IPv4 and IPv6.
+    Both,
+}
 
 /// What the node has at a host port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +32,18 @@ pub(super) enum NodeSocket {
 }
 
 impl NodeSocket {
-    /// Looks in the network namespace of the calling thread.
-    pub(super) fn at(port: &HostPort) -> Self {
-        let address = SocketAddr::new(port.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.host_port);
+    /// Looks in the network namespace of the calling thread. A port on all addresses has those of IPv6 where pods have them.
+    pub(super) fn at(port: &HostPort, families: Families) -> Self {
+        let all: &[IpAddr] = match families {
+            Families::Ipv4 => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+            Families::Both => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        };
+        let addresses = port.host_ip.as_ref().map_or(all, std::slice::from_ref);
+        let found = addresses.iter().map(|address| Self::at_address(port, SocketAddr::new(*address, port.host_port)));
+        found.max_by_key(|found| *found == Self::Taken).unwrap_or(Self::Free)
+    }
+
+    fn at_address(port: &HostPort, address: SocketAddr) -> Self {
         let (kind, waiting) = match port.protocol {
             Protocol::Tcp => (SocketType::STREAM, Waiting { tables: ["tcp", "tcp6"], state: "0A" }),
             Protocol::Udp => (SocketType::DGRAM, Waiting { tables: ["udp", "udp6"], state: "07" }),
@@ -43,6 +61,9 @@ impl NodeSocket {
 fn try_bind(address: SocketAddr, kind: SocketType) -> rustix::io::Result<()> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     if kind == SocketType::STREAM {
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }

@@ -87,6 +87,8 @@ async fn open_in_pod(netns: OwnedFd, ipv6: bool) -> Result<(Links, OwnedFd), Con
     let runtime = runtime::Handle::current();
     let opened = tokio::task::spawn_blocking(move || {
         let links = netns::inside(netns.as_fd(), || {
+            // Fails where the kernel has no IPv6, and then there is nothing to be taken in by.
+            let _ = sysctl::refuse_routers("default");
             if ipv6 {
                 // Only matters where a machine forbids IPv6 by default; if this fails there, giving the address fails too.
                 let _ = sysctl::enable_ipv6("default");

@@ -129,7 +129,7 @@ pub enum HostPortError {
     #[error(transparent)]
     Claim(#[from] ClaimHostPortsError),
     /// The port's address has no counterpart in the pod.
-    #[error("host port {port} of pod {pod_uid} is on an IPv6 address, and pods have none: {} is not set", SETTING_IPV6_SUBNET)]
+    #[error("host port {port} of pod {pod_uid} is on an IPv6 address, and pods have none; give them a range with {}", SETTING_IPV6_SUBNET)]
     NoIpv6 {
         /// The port.
         port: HostPort,
@@ -229,10 +229,13 @@ impl PodNetwork {
         {
             return Err(HostPortError::NoIpv6 { port: *port, pod_uid: pod_uid.to_owned() });
         }
+        let on_ipv6_loopback: Vec<HostPort> =
+            ports.iter().copied().filter(|port| port.host_ip == Some(Ipv6Addr::LOCALHOST.into())).collect();
         let (uid, ports) = (pod_uid.to_owned(), ports.to_vec());
         let (addresses_missing, mut notices) =
             self.with_state::<_, HostPortError>(move |state| Ok(state.claim_host_ports(&uid, &ports)?)).await?;
         notices.extend(addresses_missing.into_iter().map(Notice::HostAddressMissing));
+        notices.extend(on_ipv6_loopback.into_iter().map(Notice::HostAddressUnserved));
         Ok(notices)
     }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::config::{SETTING_BRIDGE, SETTING_STATE_DIR};
+use super::config::{SETTING_BRIDGE, SETTING_IPV6_SUBNET, SETTING_STATE_DIR};
 use super::host_port::HostPort;
 use super::nft::ForwardDrop;
 use super::sysctl::SysctlChange;
@@ -39,6 +39,8 @@ pub enum Problem {
         /// What the system said.
         reason: String,
     },
+    /// Pods are to have IPv6, and the kernel has none.
+    Ipv6Unavailable,
     /// Packets do not pass from pods to other interfaces.
     ForwardingOff {
         /// The setting, as `sysctl` names it.
@@ -110,6 +112,8 @@ pub enum Notice {
     Changed(SysctlChange),
     /// A host port names an address that the node does not have at the moment.
     HostAddressMissing(HostPort),
+    /// A host port is on `::1`, from which the kernel leads nothing to pods.
+    HostAddressUnserved(HostPort),
 }
 
 impl Problem {
@@ -123,6 +127,7 @@ impl Problem {
             Self::BridgesUnavailable { reason } => format!("cannot make a bridge: {reason}"),
             Self::VethsUnavailable { reason } => format!("cannot make a veth pair: {reason}"),
             Self::RulesUnavailable { reason } => format!("cannot set nf_tables rules: {reason}"),
+            Self::Ipv6Unavailable => "the kernel has no IPv6".to_owned(),
             Self::ForwardingOff { setting } => format!("kernel setting {setting} is 0"),
             Self::SysctlRefused { setting, reason } => {
                 format!("cannot set kernel setting {setting}: {reason}")
@@ -151,6 +156,7 @@ impl Problem {
             Self::RulesUnavailable { .. } => {
                 "without them pods reach each other and this machine, but nothing outside, and host ports lead nowhere"
             }
+            Self::Ipv6Unavailable => "pods are to have IPv6 addresses",
             Self::ForwardingOff { .. } => "pods reach other networks through this machine; the first pod sets it to 1",
             Self::SysctlRefused { .. } => "pods reach each other and this machine, but nothing outside",
             Self::SubnetCollides { .. } => "packets for that network would go to pods, or the other way round",
@@ -181,6 +187,7 @@ impl Problem {
                 "{KERNEL} CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_FIB_INET and CONFIG_NFT_CT, \
                  or load the modules: modprobe -a nf_tables nft_chain_nat nft_masq nft_fib_inet nft_ct"
             ),
+            Self::Ipv6Unavailable => format!("{KERNEL} CONFIG_IPV6 and without ipv6.disable=1, or say {SETTING_IPV6_SUBNET} off"),
             Self::ForwardingOff { .. } => "nothing".to_owned(),
             Self::SysctlRefused { setting, .. } => {
                 format!("set it yourself: sysctl -w {setting}=1, outside the container if this runs in one")
@@ -219,6 +226,7 @@ impl Problem {
             | Self::NamespacesUnavailable { .. }
             | Self::BridgesUnavailable { .. }
             | Self::VethsUnavailable { .. }
+            | Self::Ipv6Unavailable
             | Self::SubnetCollides { .. }
             | Self::NotABridge { .. }
             | Self::ForeignBridge { .. }
@@ -242,6 +250,12 @@ impl fmt::Display for Notice {
             Self::Changed(change) => change.fmt(f),
             Self::HostAddressMissing(port) => {
                 write!(f, "host port {port} is not reached until this machine has that address")
+            }
+            Self::HostAddressUnserved(port) => {
+                write!(
+                    f,
+                    "host port {port} is never reached: the kernel leads nothing from ::1 to pods; take 127.0.0.1, or an address of an interface"
+                )
             }
         }
     }

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::NetworkConfig;
 use super::host_port::HostPort;
+use super::node_socket::Families;
 use super::owner::{OwnerRecord, Vantage};
 use super::subnet::Ipv4Subnet;
 
@@ -97,6 +98,7 @@ pub(super) struct ReclaimedPod {
 pub(super) struct State {
     dir: PathBuf,
     subnet: Ipv4Subnet,
+    families: Families,
     vantage: Vantage,
 }
 
@@ -104,7 +106,8 @@ impl State {
     /// Names the folder; makes nothing yet.
     pub(super) fn new(config: &NetworkConfig) -> Result<Self, StateError> {
         let vantage = Vantage::here().map_err(|source| StateError::Io { action: "read", path: PathBuf::from("/proc"), source })?;
-        Ok(Self { dir: config.state_dir.join(&config.bridge), subnet: config.ipv4_subnet, vantage })
+        let families = if config.ipv6_subnet.is_some() { Families::Both } else { Families::Ipv4 };
+        Ok(Self { dir: config.state_dir.join(&config.bridge), subnet: config.ipv4_subnet, families, vantage })
     }
 
     /// Makes the folder if it is missing, and waits for the lock, at most [`LOCK_WAIT_MAX`].

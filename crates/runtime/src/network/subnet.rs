@@ -13,6 +13,8 @@ const IPV4_PREFIX_LEN_MAX: u8 = 30;
 const IPV4_PREFIX_LEN_MIN: u8 = 8;
 /// Longest IPv6 prefix, by the same reasoning as for IPv4.
 const IPV6_PREFIX_LEN_MAX: u8 = 126;
+/// Where the ranges are that pods get without being told otherwise: a block of unique local addresses that says `usher` in ASCII.
+const IPV6_BLOCK: Ipv6Addr = Ipv6Addr::new(0xfd75, 0x7368, 0x6572, 0, 0, 0, 0, 0);
 /// Shortest IPv6 prefix: the block of unique local addresses is `fc00::/7`, and one site's part of it is `fd00::/8` at most.
 const IPV6_PREFIX_LEN_MIN: u8 = 8;
 
@@ -147,6 +149,13 @@ impl Ipv6Subnet {
             return Err(SubnetError::Reserved { given: given() });
         }
         Ok(Self { network, prefix_len })
+    }
+
+    /// The range that goes with an IPv4 range if nobody names another: `fd75:7368:6572::abd:0/112` with `10.189.0.0/16`. A pod's
+    /// addresses end alike, and ranges of two bridges are apart if their IPv4 ranges are.
+    pub fn beside(ipv4: Ipv4Subnet) -> Self {
+        let network = u128::from(IPV6_BLOCK) | u128::from(u32::from(ipv4.network()));
+        Self { network: Ipv6Addr::from(network), prefix_len: 96 + ipv4.prefix_len() }
     }
 
     /// The network address.

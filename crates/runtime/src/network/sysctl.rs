@@ -13,6 +13,9 @@ const IPV4_FORWARD: &str = "net/ipv4/ip_forward";
 /// Likewise for IPv6.
 const IPV6_FORWARD: &str = "net/ipv6/conf/all/forwarding";
 
+/// Whether new interfaces are without IPv6, as `sysctl` names it.
+pub(super) const IPV6_DISABLED_BY_DEFAULT: &str = "net.ipv6.conf.default.disable_ipv6";
+
 /// A kernel setting that was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SysctlChange {
@@ -54,11 +57,20 @@ pub(super) fn ipv6_forwarding() -> Result<bool, SysctlError> {
     Ok(read(IPV6_FORWARD)? != "0")
 }
 
+/// Whether new interfaces have IPv6; `None` if the kernel has none.
+pub(super) fn is_ipv6_on() -> Result<Option<bool>, SysctlError> {
+    match read(&IPV6_DISABLED_BY_DEFAULT.replace('.', "/")) {
+        Ok(disabled) => Ok(Some(disabled == "0")),
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes the node pass on the pods' IPv6 packets.
 ///
 /// A router does not listen to other routers unless told to: interfaces that get their own address or route from router
-/// advertisements are told to go on, or the machine would lose its IPv6 when those run out.
-pub(super) fn enable_ipv6_forwarding() -> Result<Vec<SysctlChange>, SysctlError> {
+/// advertisements are told to go on, or the machine would lose its IPv6 when those run out. Not so the bridge, where no router is.
+pub(super) fn enable_ipv6_forwarding(bridge: &str) -> Result<Vec<SysctlChange>, SysctlError> {
     if ipv6_forwarding()? {
         return Ok(Vec::new());
     }
@@ -69,8 +81,9 @@ pub(super) fn enable_ipv6_forwarding() -> Result<Vec<SysctlChange>, SysctlError>
     for entry in fs::read_dir(folder).map_err(io)? {
         let interface = entry.map_err(io)?.file_name();
         let name = format!("net/ipv6/conf/{}/accept_ra", interface.to_string_lossy());
-        if interface != "all" && interface != "default" && read(&name)? == "1" {
-            changes.extend(set(&name, "2", "a machine that forwards IPv6 ignores router advertisements otherwise")?);
+        let has_routers = !["all", "default", "lo", bridge].iter().any(|name| interface == *name);
+        if has_routers && read(&name)? == "1" {
+            changes.extend(set(&name, "2", "a machine that forwards IPv6 ignores routers otherwise")?);
         }
     }
     changes.extend(set(IPV6_FORWARD, "1", "pods reach other networks through this machine")?);
@@ -90,6 +103,12 @@ pub(super) fn enable_ipv6(interface: &str) -> Result<Vec<SysctlChange>, SysctlEr
     Ok(change.into_iter().collect())
 }
 
+/// Keeps a pod from being taken for a router by whoever is behind this interface: there is none among pods.
+pub(super) fn refuse_routers(interface: &str) -> Result<Vec<SysctlChange>, SysctlError> {
+    let change = set(&format!("net/ipv6/conf/{interface}/accept_ra"), "0", "no pod is a router")?;
+    Ok(change.into_iter().collect())
+}
+
 fn set(name: &str, to: &str, reason: &'static str) -> Result<Option<SysctlChange>, SysctlError> {
     let from = read(name)?;
     if from == to {
@@ -105,7 +124,8 @@ fn read(name: &str) -> Result<String, SysctlError> {
     Ok(value.trim().to_owned())
 }
 
-fn path(name: &str) -> PathBuf {
+/// The file of a setting, whose name is written with slashes.
+pub(super) fn path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name)
 }
 

@@ -24,7 +24,8 @@ fn twenty_pods_at_once_have_twenty_addresses_and_leave_nothing() {
         }
         ips
     });
-    assert_eq!(ips.len(), 20);
+    let of_each_family = [IpAddr::is_ipv4, IpAddr::is_ipv6].map(|is| ips.iter().filter(|ip| is(ip)).count());
+    assert!(of_each_family == [20, 20] || of_each_family == [20, 0], "no address twice: {ips:?}");
     let mut pods: Vec<_> = (0..20).map(|number| Pod::take_up(&machine, &engine, &format!("pod-{number}"), Vec::new())).collect();
     let containers: Vec<_> = pods.iter().enumerate().map(|(number, pod)| pod.run("app", &format!("exit {number}"))).collect();
     for (number, (pod, id)) in pods.iter_mut().zip(&containers).enumerate() {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use runtime::images::{ArchiveInput, ImageReference, ImageStore, ImportOptions};
+use runtime::network::Ipv6Pods;
 use runtime::{ContainerConfig, ContainerExit, EmbeddedConfig, EmbeddedRuntime, ExecRequest, PodSandboxConfig, Runtime as _, RuntimeEvent};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::UnshareFlags;
@@ -58,7 +59,7 @@ impl Machine {
 
     /// A runtime as an engine makes one. The image is there.
     pub(crate) fn engine(&self) -> EmbeddedRuntime {
-        let mut config = EmbeddedConfig::new(self.path("root"), "usher0", "10.77.0.0/16").expect("valid settings");
+        let mut config = EmbeddedConfig::new(self.path("root"), "usher0", "10.77.0.0/16", Ipv6Pods::Auto).expect("valid settings");
         config.network.state_dir = self.path("network");
         config.shim_executable = PathBuf::from(env!("CARGO_BIN_EXE_runtime-host"));
         config.cgroup_parent.clone_from(&self.cgroup_parent);

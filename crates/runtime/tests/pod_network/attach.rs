@@ -95,7 +95,7 @@ fn a_full_subnet_says_how_many_it_holds_and_what_to_change() {
     let network = with_subnet(&node, "10.189.0.0/30");
     let _pod = node.pod(&network, "a");
     let refused = node.run(network.attach(Netns::new().fd(), "b", ourselves())).expect_err("it is full");
-    let expected = "no free address in 10.189.0.0/30: 1 of 1 are leased; delete pods, or set network.ipv4Subnet to a larger range";
+    let expected = "no free address in 10.189.0.0/30: 1 of 1 are leased; delete pods, or set --subnet to a larger range";
     assert_eq!(message(&refused), expected);
     assert_eq!(files(node.state_dir()).len(), 2);
 }

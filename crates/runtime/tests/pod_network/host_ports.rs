@@ -179,14 +179,17 @@ fn host_ports_work_for_ipv6_but_for_the_nodes_loopback() {
     let gateway = "fd12:3456::1".parse::<Ipv6Addr>().expect("an address");
     let on_ipv6 = HostPort { host_ip: Some(gateway.into()), ..tcp(81, 8000) };
     let refused = node.run(ipv4_only.add_host_ports("pod", &[on_ipv6])).expect_err("there is none").to_string();
-    let expected = "host port [fd12:3456::1]:81/TCP of pod pod is on an IPv6 address, and pods have none: network.ipv6Subnet is not set";
+    let expected =
+        "host port [fd12:3456::1]:81/TCP of pod pod is on an IPv6 address, and pods have none; give them a range with --ipv6-subnet";
     assert_eq!(refused, expected);
 
     let config = NetworkConfig { ipv6_subnet: Some("fd12:3456::/64".parse().expect("a subnet")), ..node.config() };
     let network = PodNetwork::new(config).expect("valid");
     let (pod, other) = (node.pod(&network, "pod"), node.pod(&network, "other"));
     let server = pod.netns.inside(|| Server::start((Ipv6Addr::UNSPECIFIED, 8000)));
-    node.run(network.add_host_ports("pod", &[tcp(80, 8000), on_ipv6])).expect("they are free");
+    let on_loopback = HostPort { host_ip: Some(Ipv6Addr::LOCALHOST.into()), ..tcp(82, 8000) };
+    let notices = node.run(network.add_host_ports("pod", &[tcp(80, 8000), on_ipv6, on_loopback])).expect("they are free");
+    assert!(notices.contains(&Notice::HostAddressUnserved(on_loopback)), "{notices:?}");
     for port in [80, 81] {
         assert_eq!(ask((gateway, port)).expect("reached"), gateway);
         assert_eq!(other.netns.inside(|| ask((gateway, port))).expect("reached from a pod"), gateway);

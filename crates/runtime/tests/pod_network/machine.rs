@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use rtnetlink::LinkBridge;
-use runtime::network::{Check, NetworkConfig, Notice, PodNetwork, Problem, Severity, check};
+use runtime::network::{Check, Ipv6Missing, Ipv6Pods, NetworkConfig, Notice, PodNetwork, Problem, Severity, check};
 use rustix::thread::CapabilitySet;
 
 use crate::support::{Netns, Node, add_address, ourselves};
@@ -49,6 +49,24 @@ fn a_fit_machine_passes_every_check_and_is_left_as_it_was() {
 }
 
 #[test]
+fn a_machine_that_forbids_ipv6_by_default_gives_it_to_pods_that_are_to_have_it() {
+    let Some(node) = Node::new("a_machine_that_forbids_ipv6_by_default_gives_it_to_pods_that_are_to_have_it") else { return };
+    let setting = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+    if std::fs::write(setting, "1").is_err() {
+        return;
+    }
+    let ipv4 = node.config().ipv4_subnet;
+    assert_eq!(Ipv6Pods::Auto.subnet(ipv4, "usher0"), Err(Ipv6Missing::Forbidden));
+    let told = NetworkConfig { ipv6_subnet: Some("fd12:3456::/64".parse().expect("a subnet")), ..node.config() };
+    let forwarding = Problem::ForwardingOff { setting: "net.ipv6.conf.all.forwarding".to_owned() };
+    let findings = found(&node, &told);
+    assert!(findings.contains(&(Check::Ipv6, None)) && findings.contains(&(Check::Forwarding, Some(forwarding))), "{findings:?}");
+    let pod = node.pod(&PodNetwork::new(told.clone()).expect("valid"), "pod");
+    assert!(pod.attachment.pod_ips.ipv6.is_some());
+    assert!(found(&node, &told).iter().all(|(_, problem)| problem.is_none()), "{:?}", found(&node, &told));
+}
+
+#[test]
 fn a_subnet_that_is_somebody_elses_is_refused_with_the_route_and_the_setting() {
     let Some(node) = Node::new("a_subnet_that_is_somebody_elses_is_refused_with_the_route_and_the_setting") else {
         return;
@@ -59,7 +77,7 @@ fn a_subnet_that_is_somebody_elses_is_refused_with_the_route_and_the_setting() {
     let (problem, message) = refused(&node, node.config());
     let expected = "no network for pod pod: the pods' subnet 10.189.0.0/16 collides with route 10.189.7.0/24 dev vpn0 of this \
                     machine (packets for that network would go to pods, or the other way round); to cure it, set \
-                    network.ipv4Subnet to a range that is free here";
+                    --subnet to a range that is free here";
     assert_eq!(message, expected);
     assert!(found(&node, &node.config()).contains(&(Check::Subnet, Some(problem))));
 

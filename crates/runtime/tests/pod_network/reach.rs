@@ -78,6 +78,23 @@ fn pods_have_ipv6_addresses_where_the_network_has() {
 }
 
 #[test]
+fn no_pod_is_taken_for_a_router_by_the_node_or_another_pod() {
+    let Some(node) = Node::new("no_pod_is_taken_for_a_router_by_the_node_or_another_pod") else { return };
+    let accepts = |interface: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/accept_ra"));
+    if accepts("lo").is_err() {
+        return;
+    }
+    // With and without IPv6 for pods: a router that is believed could give them some.
+    let six = NetworkConfig { ipv6_subnet: Some("fd12:3456::/64".parse().expect("a subnet")), ..node.config() };
+    for (uid, config) in [("four", node.config()), ("six", six)] {
+        let network = PodNetwork::new(config).expect("valid");
+        let pod = node.pod(&network, uid);
+        assert_eq!(pod.netns.inside(|| accepts("eth0")).expect("readable").trim(), "0", "{uid}");
+        assert_eq!(accepts("usher0").expect("readable").trim(), "0", "{uid}");
+    }
+}
+
+#[test]
 fn pods_get_the_packet_size_of_the_way_out_unless_told_another() {
     let Some(node) = Node::new("pods_get_the_packet_size_of_the_way_out_unless_told_another") else {
         return;

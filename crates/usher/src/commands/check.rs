@@ -35,6 +35,6 @@ pub(crate) async fn refuse_unusable(global: &Global) -> anyhow::Result<()> {
 }
 
 async fn find(global: &Global) -> anyhow::Result<Vec<Finding>> {
-    let config = EmbeddedConfig::new(global.root(), &global.bridge, &global.subnet)?;
+    let config = EmbeddedConfig::new(global.root(), &global.bridge, &global.subnet, global.ipv6_subnet)?;
     Ok(check_machine(&config).await)
 }

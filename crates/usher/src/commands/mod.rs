@@ -44,7 +44,7 @@ const LOG_MAX_FILES: u32 = 5;
 
 /// The runtime as the command line configures it.
 pub(crate) fn runtime(global: &Global) -> anyhow::Result<Arc<EmbeddedRuntime>> {
-    let mut config = EmbeddedConfig::new(global.root(), &global.bridge, &global.subnet)?;
+    let mut config = EmbeddedConfig::new(global.root(), &global.bridge, &global.subnet, global.ipv6_subnet)?;
     config.handlers = global.runtime_handler.iter().cloned().collect();
     let runtime = EmbeddedRuntime::new(config).context("cannot set up the runtime")?;
     Ok(Arc::new(runtime))
@@ -67,8 +67,14 @@ pub(crate) fn node_config(global: &Global) -> NodeConfig {
     }
 }
 
-/// The addresses from which this machine reaches others, IPv4 first; of a machine without a network, its loopback address.
+/// The addresses of the node; of a machine without a network, its loopback address.
 fn host_ips() -> Vec<IpAddr> {
+    let found = own_addresses();
+    if found.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { found }
+}
+
+/// The addresses from which this machine reaches others: at most one of each family, IPv4 first (k8s: 8.f.4).
+pub(crate) fn own_addresses() -> Vec<IpAddr> {
     // Connecting a UDP socket sends nothing: it only asks for the way, here to addresses that are nobody's.
     let way_to = |here: IpAddr, there: IpAddr| {
         let socket = UdpSocket::bind((here, 0)).ok()?;
@@ -77,6 +83,6 @@ fn host_ips() -> Vec<IpAddr> {
     };
     let ipv4 = way_to(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
     let ipv6 = way_to(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
-    let found: Vec<_> = [ipv4, ipv6].into_iter().flatten().filter(|ip| !ip.is_unspecified()).collect();
-    if found.is_empty() { vec![Ipv4Addr::LOCALHOST.into()] } else { found }
+    let is_link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    [ipv4, ipv6].into_iter().flatten().filter(|ip| !ip.is_unspecified() && !ip.is_loopback() && !is_link_local(ip)).collect()
 }

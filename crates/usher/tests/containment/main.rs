@@ -6,6 +6,7 @@
 mod support;
 
 mod break_out;
+mod ipv6;
 mod namespaces;
 mod ports;
 mod resources;

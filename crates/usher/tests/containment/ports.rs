@@ -1,17 +1,17 @@
 //! Ports of the machine that lead into pods, as somebody on the machine finds them. The machine is the test's own network namespace.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::support::{Machine, PATIENCE};
-use super::{pod, printed, shell};
+use super::{pod, shell};
 
 /// Longer than any answer takes within one machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Asks until the server is there.
-fn asked(what: &str, mut ask: impl FnMut() -> std::io::Result<String>) -> String {
+pub(super) fn asked(what: &str, mut ask: impl FnMut() -> std::io::Result<String>) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match ask() {
@@ -22,7 +22,7 @@ fn asked(what: &str, mut ask: impl FnMut() -> std::io::Result<String>) -> String
     }
 }
 
-fn tcp(address: SocketAddr) -> std::io::Result<String> {
+pub(super) fn tcp(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     let _ = stream.write_all(b"who\n");
@@ -31,8 +31,9 @@ fn tcp(address: SocketAddr) -> std::io::Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-fn udp(address: SocketAddr) -> std::io::Result<String> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+pub(super) fn udp(address: SocketAddr) -> std::io::Result<String> {
+    let own: IpAddr = if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((own, 0))?;
     socket.set_read_timeout(Some(ANSWER_WITHIN))?;
     socket.connect(address)?;
     socket.send(b"who\n")?;
@@ -68,17 +69,4 @@ echo ready; while true; do sleep 0.1; done";
     assert_eq!(ended.code, Some(0), "{}", ended.story());
     let refused = tcp(local(18080)).expect_err("the port went with the pod");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-}
-
-#[test]
-fn a_pod_has_an_ipv6_loopback_where_the_kernel_has_ipv6() {
-    let test = "a_pod_has_an_ipv6_loopback_where_the_kernel_has_ipv6";
-    if UdpSocket::bind("[::1]:0").is_err() {
-        eprintln!("SKIP {test}: the kernel has no IPv6");
-        return;
-    }
-    let Some(machine) = Machine::new(test) else { return };
-    let script =
-        "nc -l -p 80 < /dev/null & until echo by six | nc ::1 80 2> /dev/null; do sleep 0.05; done; wait; grep -c ip6-loopback /etc/hosts";
-    assert_eq!(printed(&machine, script, "", ""), ["by six", "1"]);
 }

@@ -85,14 +85,17 @@ pub async fn check(config: &EmbeddedConfig) -> Vec<Finding> {
         })
         .await,
     );
-    findings.extend(network::check(&config.network).await.into_iter().map(of_network));
+    findings.extend(network::check(&config.network).await.into_iter().map(|finding| of_network(finding, &config.network)));
+    if let Some(missing) = &config.ipv6_missing {
+        findings.push(Finding::fine("network: IPv6", format!("pods have IPv4 only, because {missing}")));
+    }
     findings
 }
 
-fn of_network(finding: network::Finding) -> Finding {
+fn of_network(finding: network::Finding, config: &network::NetworkConfig) -> Finding {
     let subject = format!("network: {}", finding.check.title());
     match finding.problem {
-        None => Finding::fine(&subject, String::new()),
+        None => Finding::fine(&subject, found_of(finding.check, config)),
         Some(problem) => {
             let severity = match problem.severity() {
                 network::Severity::Note => Severity::Note,
@@ -101,5 +104,16 @@ fn of_network(finding: network::Finding) -> Finding {
             };
             Finding::wrong(&subject, severity, problem.what(), problem.why(), problem.cure())
         }
+    }
+}
+
+/// What there is to say of something that is fine.
+fn found_of(check: network::Check, config: &network::NetworkConfig) -> String {
+    if check != network::Check::Subnet {
+        return String::new();
+    }
+    match config.ipv6_subnet {
+        Some(ipv6) => format!("{} and {ipv6}", config.ipv4_subnet),
+        None => config.ipv4_subnet.to_string(),
     }
 }

@@ -15,7 +15,7 @@ fn the_default_is_valid() {
 fn a_bridge_name_fits_the_kernel_and_a_path() {
     for name in ["", "..", "a/b", "sixteen-letters1", "-x", "br 0", "brücke"] {
         let message = refused(|config| config.bridge = name.to_owned());
-        assert!(message.starts_with(&format!("network.bridge {name:?} is not an interface name")), "{message}");
+        assert!(message.starts_with(&format!("--bridge {name:?} is not an interface name")), "{message}");
     }
     let config = NetworkConfig { bridge: "fifteen-letters".to_owned(), ..NetworkConfig::default() };
     config.validate().expect("valid");
@@ -35,7 +35,7 @@ fn an_mtu_is_large_enough_for_the_families_in_use() {
 #[test]
 fn the_ipv6_range_holds_as_many_pods_as_the_ipv4_one() {
     let message = refused(|config| config.ipv6_subnet = Some("fd12::/120".parse().expect("a subnet")));
-    let expected = "network.ipv6Subnet fd12::/120 holds 254 pods, fewer than the 65533 of network.ipv4Subnet 10.189.0.0/16";
+    let expected = "--ipv6-subnet fd12::/120 holds 254 pods, fewer than the 65533 of --subnet 10.189.0.0/16";
     assert_eq!(message, expected);
 }
 

@@ -182,7 +182,7 @@ impl LockedState<'_> {
                 }
                 self.release_host_ports(&holder.pod_uid, &[holder.port])?;
             }
-            match NodeSocket::at(&port) {
+            match NodeSocket::at(&port, self.state.families) {
                 NodeSocket::Taken => {
                     return Err(ClaimHostPortsError::HeldByNode { wanted: port, pod_uid: pod() });
                 }

@@ -92,7 +92,7 @@ fn a_full_range_is_refused_with_numbers_and_the_setting() {
     for pod in ["a", "b", "c", "d", "e"] {
         folder.claim(pod, ourselves()).expect("there is room");
     }
-    let expected = "no free address in 10.7.0.0/29: 5 of 5 are leased; delete pods, or set network.ipv4Subnet to a larger range";
+    let expected = "no free address in 10.7.0.0/29: 5 of 5 are leased; delete pods, or set --subnet to a larger range";
     assert_eq!(folder.claim("f", ourselves()), Err(expected.to_owned()));
     assert_eq!(folder.taken().len(), 10, "{:?}", folder.taken());
 }

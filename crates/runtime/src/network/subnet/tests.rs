@@ -75,3 +75,21 @@ fn prefixes_overlap_when_one_holds_the_other() {
     assert!(overlap("fd00::/8", "fd12::/64"));
     assert!(!overlap("::/0", "10.189.0.0/16"));
 }
+
+#[test]
+fn the_range_beside_an_ipv4_range_numbers_pods_alike_and_is_apart_from_those_beside_others() {
+    let beside = |text: &str| Ipv6Subnet::beside(v4(text));
+    assert_eq!(beside("10.189.0.0/16").to_string(), "fd75:7368:6572::abd:0/112");
+    for ipv4 in ["10.189.0.0/16", "192.168.7.8/30", "10.0.0.0/8"].map(v4) {
+        let ipv6 = Ipv6Subnet::beside(ipv4);
+        assert!(ipv6.pods_max() >= ipv4.pods_max(), "{ipv4}");
+        assert_eq!(Ipv6Subnet::new(ipv6.network(), ipv6.prefix_len()), Ok(ipv6));
+        let last = ipv4.pods_max() - 1;
+        for slot in [0, last] {
+            let (four, six) = (ipv4.pod_address(slot).expect("inside"), ipv6.pod_address(slot).expect("inside"));
+            assert_eq!(six.octets()[12..], four.octets(), "{ipv4}");
+        }
+    }
+    let (one, other) = (beside("10.189.0.0/24"), beside("10.189.1.0/24"));
+    assert!(!prefixes_overlap((one.network().into(), one.prefix_len()), (other.network().into(), other.prefix_len())));
+}

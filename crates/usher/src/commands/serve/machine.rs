@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 
 use api::Quantity;
@@ -13,6 +12,8 @@ use node::admission::Allocatable;
 use node::eviction::reading::observations;
 use node::eviction::{EvictionConfig, NodeCondition, Signal};
 use serde_json::{Value, json};
+
+use crate::commands::own_addresses;
 
 /// The most pods, as the reference's default.
 const PODS_MAX: u32 = 110;
@@ -164,10 +165,8 @@ fn node(name: &str, [capacity, allocatable]: &[Value; 2], conditions: &[Value]) 
         "aarch64" => "arm64",
         other => other,
     };
-    let mut addresses = vec![json!({ "type": "Hostname", "address": name })];
-    if let Some(ip) = own_address() {
-        addresses.insert(0, json!({ "type": "InternalIP", "address": ip.to_string() }));
-    }
+    let own = own_addresses().into_iter().map(|ip| json!({ "type": "InternalIP", "address": ip.to_string() }));
+    let addresses: Vec<_> = own.chain([json!({ "type": "Hostname", "address": name })]).collect();
     let version = env!("CARGO_PKG_VERSION");
     let object = json!({
         "metadata": {
@@ -204,13 +203,6 @@ fn os_image() -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     name.map(|name| name.trim_matches('"').to_owned()).unwrap_or_default()
-}
-
-/// The address from which this machine would talk to others. Nothing is sent.
-pub(super) fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
 }
 
 /// The large pages that are set aside, in bytes for each size that the kernel has.

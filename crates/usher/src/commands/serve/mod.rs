@@ -55,7 +55,7 @@ pub(crate) use self::statics::BAD_MANIFESTS_FILE;
 use self::statics::StaticPods;
 use self::supervisor::Supervisor;
 use crate::cli::Global;
-use crate::commands::{EXIT_ERROR, check, node_config, runtime};
+use crate::commands::{EXIT_ERROR, check, node_config, own_addresses, runtime};
 use crate::duration;
 use crate::node_options::{EvictionDefault, NodeOptions, NodeSettings};
 use crate::otlp::Exporter;
@@ -165,7 +165,7 @@ impl Daemon {
         let eviction = settings.eviction(EvictionDefault::Reference)?;
         let garbage = serve.garbage.of_node(settings.file())?;
         config.node_name = config.node_name.to_lowercase();
-        config.host_ips = machine::own_address().into_iter().collect();
+        config.host_ips = own_addresses();
         let folder = manifest_folder(serve.pod_manifest_path, settings.file(), &config.node_name)?;
         let root = global.root();
         let metrics = prometheus::Registry::new();

@@ -7,30 +7,26 @@ mod support;
 use std::fs::File;
 use std::io::Read as _;
 use std::process::Stdio;
-use std::time::Duration;
 
-use registry::{PIECE_BYTES, SlowRegistry};
+use registry::{Registry, shell_layer};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 use support::{Machine, PATIENCE};
 
-/// After each piece of a layer.
-const PAUSE: Duration = Duration::from_millis(40);
 /// Size of the terminal. A line of the story must not be wider.
 const COLUMNS: u16 = 150;
 const ROWS: u16 = 60;
 /// What a bar has, and no line of a story.
 const BAR: char = '━';
 
-/// A layer with a shell: about two megabytes, a few seconds over the slow line.
-fn layer(machine: &Machine) -> Vec<u8> {
-    let root = machine.path().join("slow");
-    std::fs::create_dir_all(root.join("bin")).expect("a folder");
-    std::fs::copy("/bin/busybox", root.join("bin/sh")).expect("busybox-static is installed");
-    let packed = std::process::Command::new("tar").arg("-C").arg(&root).args(["-cf", "-", "."]).output().expect("tar runs");
-    assert!(packed.status.success() && packed.stdout.len() > 10 * PIECE_BYTES);
-    packed.stdout
+/// A pod whose image is pulled over a slow line.
+fn pod(registry: &Registry, name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: app\n    \
+         image: {}\n    imagePullPolicy: Always\n    command: [sh, -c, echo pulled and run]\n",
+        registry.image()
+    )
 }
 
 /// What a terminal shows: enough of one for what usher and its bars write. What it does not know is a failure.
@@ -173,8 +169,8 @@ fn is_of_story(line: &str) -> bool {
 #[test]
 fn the_bar_of_a_slow_pull_comes_moves_and_goes() {
     let Some(machine) = Machine::without_images("the_bar_of_a_slow_pull_comes_moves_and_goes") else { return };
-    let registry = SlowRegistry::start(layer(&machine), PAUSE);
-    let file = machine.file("slow.yaml", &registry.pod("slow"));
+    let registry = Registry::slow(shell_layer(machine.path()));
+    let file = machine.file("slow.yaml", &pod(&registry, "slow"));
     let pictures = on_terminal(&machine, &[file]);
     let seen = percentages(&pictures);
     assert!(seen.len() >= 5 && seen.is_sorted(), "the bar moves, and forwards only: {seen:?}");
@@ -195,12 +191,12 @@ fn the_bar_of_a_slow_pull_comes_moves_and_goes() {
 #[test]
 fn the_bars_of_two_pods_do_not_tear_each_other() {
     let Some(machine) = Machine::without_images("the_bars_of_two_pods_do_not_tear_each_other") else { return };
-    let layer = layer(&machine);
+    let layer = shell_layer(machine.path());
     let mut other = layer.clone();
     // After the end of the archive anything may stand: the same files, and another image.
     other.extend_from_slice(&[0; 512]);
-    let registries = [SlowRegistry::start(layer, PAUSE), SlowRegistry::start(other, PAUSE)];
-    let files = [("one", 0), ("two", 1)].map(|(name, at)| machine.file(&format!("{name}.yaml"), &registries[at].pod(name)));
+    let registries = [Registry::slow(layer), Registry::slow(other)];
+    let files = [("one", 0), ("two", 1)].map(|(name, at)| machine.file(&format!("{name}.yaml"), &pod(&registries[at], name)));
     let pictures = on_terminal(&machine, &files);
     let most = pictures.iter().map(|picture| picture.lines().filter(|line| line.contains(BAR)).count()).max();
     assert_eq!(most, Some(2), "one bar for each, at the same time");
@@ -213,8 +209,8 @@ fn the_bars_of_two_pods_do_not_tear_each_other() {
 #[test]
 fn without_a_terminal_nothing_of_a_bar_is_printed() {
     let Some(machine) = Machine::without_images("without_a_terminal_nothing_of_a_bar_is_printed") else { return };
-    let registry = SlowRegistry::start(layer(&machine), PAUSE);
-    let file = machine.file("slow.yaml", &registry.pod("slow")).display().to_string();
+    let registry = Registry::slow(shell_layer(machine.path()));
+    let file = machine.file("slow.yaml", &pod(&registry, "slow")).display().to_string();
     let output = machine.output(["run", &file]);
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
@@ -224,31 +220,4 @@ fn without_a_terminal_nothing_of_a_bar_is_printed() {
     for line in String::from_utf8_lossy(&json.stdout).lines() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
-}
-
-#[test]
-fn images_are_pulled_one_after_the_other_if_the_configuration_says_so() {
-    let Some(machine) = Machine::without_images("images_are_pulled_one_after_the_other_if_the_configuration_says_so") else { return };
-    let layer = layer(&machine);
-    let mut other = layer.clone();
-    other.extend_from_slice(&[0; 512]);
-    let registries = [SlowRegistry::start(layer, PAUSE), SlowRegistry::start(other, PAUSE)];
-    let manifest = [("one", 0), ("two", 1)].map(|(name, at)| registries[at].pod(name)).join("---\n");
-    let head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
-    let file = machine.file("node.yaml", &format!("{head}serializeImagePulls: true\n")).display().to_string();
-    let ended = machine.run(&manifest, &["--config", &file]).end();
-    assert_eq!(ended.code, Some(0), "{}", ended.story());
-    let pulled: Vec<&Value> = ended.entries.iter().filter(|entry| entry["event"]["event"] == "ImagePulled").collect();
-    let [first, second] = pulled[..] else { panic!("{}", ended.story()) };
-    let nanos = |time: &Value| {
-        let part = |field: &str| time[field].as_u64().unwrap_or_else(|| panic!("no time: {time}"));
-        part("secs") * 1_000_000_000 + part("nanos")
-    };
-    let took = |pulled: &Value| nanos(&pulled["event"]["took"]);
-    let at = |pulled: &Value| pulled["at"]["bootNanos"].as_u64().expect("a time");
-    // Side by side, each would have lasted as long as the other; a fast machine tells of the first end a little late.
-    let overlap = at(first).saturating_sub(at(second) - took(second));
-    assert!(overlap < took(first) / 2, "{first} and {second}");
-    let waited = nanos(&second["event"]["tookWithWaiting"]);
-    assert!(waited > took(second), "the second waited: {second}");
 }

@@ -1,10 +1,13 @@
 //! Pods through the whole of `usher run` with real containers: one file for each part of the Pod specification.
 
+#[path = "../support/registry.rs"]
+mod registry;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod env;
 mod init;
+mod private_images;
 mod probes;
 mod projections;
 mod restarts;

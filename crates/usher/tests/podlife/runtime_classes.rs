@@ -2,18 +2,34 @@
 
 use std::path::Path;
 
-use super::support::{Machine, Running};
-use super::{has_line, is_event, is_turn, pod};
+use serde_json::Value;
 
-/// Where Debian's package has it.
+use super::support::{Machine, Running};
+use super::{has_line, is_event, is_turn, pod, status_of};
+
+/// Where Debian's packages have them.
 const RUNC: &str = "/usr/sbin/runc";
+const CRUN: &str = "/usr/bin/crun";
 
 /// A machine, if it has runc.
 fn machine(test: &str) -> Option<Machine> {
-    if !Path::new(RUNC).exists() {
+    machine_with(test, RUNC)
+}
+
+/// A machine, if it has this runtime, and if that works on it.
+fn machine_with(test: &str, program: &str) -> Option<Machine> {
+    let has_both_versions = Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists();
+    let reason = if !Path::new(program).exists() {
+        Some(format!("there is no {program}; apt-get install {}", program.rsplit('/').next().unwrap_or(program)))
+    } else if program == CRUN && has_both_versions {
+        Some("crun refuses machines with both versions of control groups".to_owned())
+    } else {
+        None
+    };
+    if let Some(reason) = reason {
         #[expect(clippy::print_stderr, reason = "tests say why they skip")]
         {
-            eprintln!("SKIP {test}: there is no {RUNC}; apt-get install runc");
+            eprintln!("SKIP {test}: {reason}");
         }
         return None;
     }
@@ -134,4 +150,73 @@ fn a_class_of_the_same_file_names_its_handler_and_what_its_pods_cost() {
     let ended = with_runc(&machine, &format!("{class}---\n{}", pod("special", spec))).end();
     assert_eq!(ended.code, Some(0), "{}", ended.story());
     assert!(has_line(&ended, "here"), "{}", ended.story());
+}
+
+/// Containers whose liveness or startup probe fails, by a command and by HTTP; each is asked to stop with its hook.
+const SICK: &str = r#"runtimeClassName: other
+terminationGracePeriodSeconds: 20
+containers:
+- name: alive-exec
+  image: tapp:1
+  imagePullPolicy: Never
+  command: [sh, -c, "trap 'exit 0' TERM; touch /tmp/well; sleep 2; rm /tmp/well; while true; do sleep 0.1; done"]
+  livenessProbe: {exec: {command: [sh, -c, "test -e /tmp/well || { echo not well; exit 7; }"]}, periodSeconds: 1, failureThreshold: 1}
+  lifecycle: {preStop: {exec: {command: [sh, -c, "echo stop alive-exec $(cat /proc/1/comm)"]}}}
+- name: alive-http
+  image: tapp:1
+  imagePullPolicy: Never
+  command: [tapp, run, --http, "8081", --fail-after, "2500"]
+  livenessProbe: {httpGet: {path: /healthz, port: 8081}, periodSeconds: 1, failureThreshold: 2}
+  lifecycle: {preStop: {exec: {command: [sh, -c, "echo stop alive-http $(cat /proc/1/comm)"]}}}
+- name: start-exec
+  image: tapp:1
+  imagePullPolicy: Never
+  command: [tapp, run]
+  startupProbe: {exec: {command: [sleep, "100"]}, timeoutSeconds: 1, periodSeconds: 1, failureThreshold: 2}
+  lifecycle: {preStop: {exec: {command: [sh, -c, "echo stop start-exec $(cat /proc/1/comm)"]}}}
+- name: start-http
+  image: tapp:1
+  imagePullPolicy: Never
+  command: [tapp, run, --http, "8082"]
+  startupProbe: {httpGet: {path: /status/503, port: 8082}, periodSeconds: 1, failureThreshold: 2}
+  lifecycle: {preStop: {exec: {command: [sh, -c, "echo stop start-http $(cat /proc/1/comm)"]}}}"#;
+
+fn probes_restart_containers_of(machine: &Machine, program: &str) {
+    let mut running = machine.run(&pod("sick", SICK), &["--runtime-handler", &format!("other={program}")]);
+    let containers = ["alive-exec", "alive-http", "start-exec", "start-http"];
+    let restarted = |entry: &Value| {
+        containers.iter().all(|name| status_of(entry, name).is_some_and(|status| status["restartCount"].as_u64() >= Some(1)))
+    };
+    running.wait_for("a second start of each", restarted);
+    running.interrupt();
+    let ended = running.end();
+    let events = ended.events();
+    for (name, probe, failure) in [
+        ("alive-exec", "liveness", "Unhealthy: Liveness probe failed: not well\n"),
+        ("alive-http", "liveness", "Unhealthy: Liveness probe failed: HTTP probe failed with statuscode: 500"),
+        ("start-exec", "startup", "Unhealthy: Startup probe failed: command timed out: \"sleep 100\" timed out after 1s"),
+        ("start-http", "startup", "Unhealthy: Startup probe failed: HTTP probe failed with statuscode: 503"),
+    ] {
+        assert!(events.iter().any(|event| event == failure), "{failure}: {events:#?}");
+        let killing = format!("Killing: Container {name} failed {probe} probe, will be restarted");
+        assert!(events.contains(&killing), "{killing}: {events:#?}");
+        let hook = ended.hook_output().into_iter().find(|line| line.starts_with(&format!("stop {name} ")));
+        let hook = hook.unwrap_or_else(|| panic!("{name} had no preStop: {}", ended.story()));
+        // It ran in the container: the first process there is the container's.
+        assert!(hook.ends_with(if name == "alive-exec" { " sh" } else { " tapp" }), "{hook}");
+    }
+}
+
+// k8s: 4.a.4, 4.a.5, 7.d.3, 7.e.2
+#[test]
+fn failed_probes_run_pre_stop_and_restart_containers_that_runc_makes() {
+    let Some(machine) = machine("failed_probes_run_pre_stop_and_restart_containers_that_runc_makes") else { return };
+    probes_restart_containers_of(&machine, RUNC);
+}
+
+// k8s: 4.a.4, 4.a.5, 7.d.3, 7.e.2
+#[test]
+fn failed_probes_run_pre_stop_and_restart_containers_that_crun_makes() {
+    let Some(machine) = machine_with("failed_probes_run_pre_stop_and_restart_containers_that_crun_makes", CRUN) else { return };
+    probes_restart_containers_of(&machine, CRUN);
 }

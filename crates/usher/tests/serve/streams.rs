@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 use crate::terminal::InTerminal;
@@ -375,6 +376,59 @@ fn kubectl_debug_looks_at_a_container_from_an_ephemeral_one() {
     let timeline = machine.output(["timeline", "web", "-o", "json"]);
     assert!(String::from_utf8_lossy(&timeline.stdout).contains("looker"), "{timeline:?}");
     assert_eq!(shown("{.status.containerStatuses[0].restartCount} {.status.ephemeralContainerStatuses[0].restartCount}"), "0 0");
+    served.ok(&["delete", "pod", "web"]);
+}
+
+/// Gives the pod `web` ephemeral containers, as clients other than `kubectl debug` do.
+fn add_ephemeral(served: &Served<'_>, containers: &Value) {
+    let mut pod = served.pod();
+    pod["spec"]["ephemeralContainers"] = containers.clone();
+    let file = served.machine.file("ephemeral.json", &pod.to_string());
+    let path = "/api/v1/namespaces/default/pods/web/ephemeralcontainers";
+    served.ok(&["replace", "--raw", path, "-f", file.to_str().expect("text")]);
+}
+
+#[test]
+fn an_ephemeral_container_has_arguments_variables_a_folder_and_a_last_word_like_others() {
+    let name = "an_ephemeral_container_has_arguments_variables_a_folder_and_a_last_word_like_others";
+    let Some(machine) = machine(name) else { return };
+    let served = Served::start(&machine);
+    served.start_pod();
+    let container = |name: &str, script: &str, more: Value| {
+        let mut container =
+            json!({ "name": name, "image": "tapp:1", "imagePullPolicy": "Never", "command": ["sh", "-c"], "args": [script] });
+        let fields = container.as_object_mut().expect("an object");
+        fields.extend(more.as_object().expect("an object").clone());
+        container
+    };
+    let shown = |path: &str| served.ok(&["get", "pod", "web", "-o", &format!("jsonpath={path}")]);
+    let state = |name: &str, path: &str| shown(&format!("{{.status.ephemeralContainerStatuses[?(@.name=='{name}')].state.{path}}}"));
+    let talker = json!({
+        "workingDir": "/usr/share", "envFrom": [{ "configMapRef": { "name": "settings" } }], "terminationMessagePath": "/tmp/last",
+    });
+    let script = "pwd; echo $0 and $1; echo colour is $colour; echo a last word > /tmp/last; exit 3";
+    let mut talker = container("talker", script, talker);
+    talker["args"] = json!([script, "zero", "one"]);
+    let logger = container("logger", "echo from the log; exit 4", json!({ "terminationMessagePolicy": "FallbackToLogsOnError" }));
+    let stranger = json!({ "name": "stranger", "image": "nowhere/to-be-found:1", "imagePullPolicy": "Never" });
+    let reader = container("reader", "cat; echo over", json!({ "stdin": true, "stdinOnce": true }));
+    add_ephemeral(&served, &json!([talker, logger, stranger, reader]));
+
+    eventually("the talker's end", || state("talker", "terminated.exitCode") == "3");
+    assert_eq!(served.ok(&["logs", "web", "-c", "talker"]), "/usr/share\nzero and one\ncolour is green\n");
+    assert_eq!(state("talker", "terminated.message"), "a last word\n");
+    eventually("the logger's end", || state("logger", "terminated.exitCode") == "4");
+    assert_eq!(state("logger", "terminated.message"), "from the log\n");
+    eventually("the stranger's refusal", || state("stranger", "waiting.reason") == "ErrImageNeverPull");
+    eventually("the reader", || !state("reader", "running.startedAt").is_empty());
+    let mut command = served.command("kubectl", &["attach", "-i", "web", "-c", "reader"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl starts");
+    writeln!(child.stdin.take().expect("piped"), "typed").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{output:?}");
+    // Its input ended with the session: so did it.
+    eventually("the reader's end", || state("reader", "terminated.exitCode") == "0");
+    assert_eq!(served.ok(&["logs", "web", "-c", "reader"]), "typed\nover\n");
     served.ok(&["delete", "pod", "web"]);
 }
 

@@ -17,7 +17,7 @@ use lifecycle::{
 };
 
 use crate::blame::{Blame, blame};
-use crate::record::{Happening, Moment, Record};
+use crate::record::{Happening, Kill, Moment, Record};
 
 /// Entries that are remembered while containers are being stopped: a pod of a hundred containers with hooks needs a thousand. A stop
 /// that is longer is not accounted for.
@@ -36,6 +36,8 @@ pub enum Measure {
     PodReady(Duration),
     /// It began to go.
     Terminating(KillTrigger),
+    /// The node evicts it, for this signal.
+    Evicted(String),
     /// A stage of a start was passed.
     Stage(Stage, Duration),
     /// A stage of a start failed, with the reason that the API shows.
@@ -134,6 +136,8 @@ pub struct Meter {
     stops: Vec<(Timestamp, Kept)>,
     /// Instances that are being stopped.
     stopping: Vec<String>,
+    /// What the node evicts it for, until it goes.
+    evicted_for: Option<String>,
     seen_at: Option<Timestamp>,
     was_running: bool,
     was_ready: bool,
@@ -176,6 +180,7 @@ impl Meter {
                     instance.signalled_at.get_or_insert(at.timestamp());
                 }
             }
+            Record::Kill(Kill { eviction: Some(eviction), .. }) => self.evicted_for = Some(eviction.signal.clone()),
             Record::Runtime(_)
             | Record::Kill(_)
             | Record::Warning { .. }
@@ -234,6 +239,9 @@ impl Meter {
             Action::StopSandbox => self.census.has_sandbox = false,
             Action::Note(Note::TerminationBegan { trigger, shortened: false, .. }) => {
                 measured.push(Measure::Terminating(*trigger));
+                // One that went already is not counted: it was not for this that it went.
+                let signal = self.evicted_for.take().filter(|_| *trigger == KillTrigger::Evicted);
+                measured.extend(signal.map(Measure::Evicted));
                 // Of the probes of a pod that goes, only readiness goes on.
                 self.due.retain(|(_, probe), _| *probe == ProbeKind::Readiness);
             }
@@ -257,6 +265,7 @@ impl Meter {
             | Action::RunHook { .. }
             | Action::CancelHook { .. }
             | Action::MeasureRoom
+            | Action::CheckMemory { .. }
             | Action::ResizePod { .. }
             | Action::ResizeContainer { .. }
             | Action::RecordEvent(_) => {}

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lifecycle::{ActionId, Event, Eviction, Hook, KillPod, PodSpec, PodStatus, ProbeKind, Step, Timestamp};
+use lifecycle::{ActionId, Event, Eviction, Hook, KillPod, PodSpec, PodStatus, ProbeKind, Rejection, Step, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Version of the format; a reader refuses a newer one.
@@ -116,6 +116,9 @@ pub struct Kill {
     /// What the node evicts it for; only where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Eviction>,
+    /// Why the node takes it no more; only where an engine that is new does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Rejection>,
 }
 
 /// Something that happened in the sandbox and that the machine need not know.

@@ -154,6 +154,14 @@ pub enum Action {
     },
     /// Find out what the node has and what its other pods use of it. Answer: `RoomMeasured`.
     MeasureRoom,
+    /// Find out whether more memory is in use than is to be allowed. Answer: `Resized`.
+    CheckMemory {
+        /// The containers that are to have less, with what they are to have, by name.
+        containers: BTreeMap<String, Resources>,
+        /// What each container of the pod is to have, by name, if the pod as a whole is to be looked at.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pod: BTreeMap<String, Resources>,
+    },
     /// Give the pod's control group room for containers with these resources. Answer: `Resized`.
     ResizePod {
         /// What each container asks for and may use, by name.

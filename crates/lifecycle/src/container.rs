@@ -59,6 +59,9 @@ pub(crate) struct Container {
     /// What the instance that is being created is created with.
     #[serde(default)]
     pub(crate) created_with: Resources,
+    /// The image of the instance that was asked for last, as the manifest named it then; `None` in a state that knew nothing of it.
+    #[serde(default)]
+    pub(crate) created_of: Option<String>,
     /// Why the last start failed, until one succeeds (k8s: 8.c.14).
     pub(crate) start_failure: Option<StartFailure>,
     /// What is published while a start is under way: what was published before it (k8s: 2.d.3).
@@ -164,6 +167,7 @@ impl Container {
         Self {
             allocated: spec.resources,
             created_with: spec.resources,
+            created_of: None,
             spec,
             role,
             stage: Stage::Waiting,

@@ -142,7 +142,7 @@ pub enum Event {
         /// The numbers.
         room: Room,
     },
-    /// Other resources are in force, or could not be.
+    /// Other resources are in force, or could be, or could not be.
     Resized {
         /// Answers this step.
         id: ActionId,
@@ -278,6 +278,9 @@ pub struct KillPod {
 pub struct Eviction {
     /// What the node was short of, or the pod used too much of.
     pub cause: EvictionCause,
+    /// The same in the reference's word for its metric: `memory.available`, `emptydirfs.limit`. Empty if it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub signal: String,
     /// `status.message`, in the reference's words (k8s: 8.a.18, 8.a.19).
     pub message: String,
 }
@@ -291,7 +294,8 @@ pub enum EvictionCause {
     LocalStorage,
 }
 
-/// Why a node does not take a pod that is new to it (k8s: 8.a.22, 10.d.12).
+/// Why a node does not take a pod that is new to it (k8s: 8.a.22, 10.d.12), or takes one no more that ran before the engine was
+/// restarted (k8s: 11.b.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rejection {
@@ -314,6 +318,8 @@ pub enum KillTrigger {
     Preempted,
     /// The machine or the service goes down (k8s: 4.a.21).
     NodeShutdown,
+    /// The node, with an engine that is new, does not take it any more (k8s: 11.b.1).
+    Rejected,
     /// All its containers are done (k8s: 3.a.9).
     Completed,
     /// An init container failed for good (k8s: 4.a.14).

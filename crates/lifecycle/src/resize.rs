@@ -5,7 +5,7 @@
 //!                        ▲  └──▶ Waiting: Deferred (asked again), Infeasible (until the manifest changes)
 //!                        └─ by time, or when another pod makes place
 //!
-//!  granted, and something runs ─▶ the pod's group is raised ─▶ restarts that the policy asks for
+//!  granted, and something runs ─▶ what would lose memory does not use it ─▶ the pod's group is raised ─▶ restarts that the policy asks for
 //!                              ─▶ each container, those that are lowered first ─▶ the pod's group as it is to be ─▶ done
 //! ```
 //!
@@ -41,6 +41,8 @@ pub(crate) struct Resize {
     pub(crate) progress: Progress,
     /// What the pod's control group has room for, in the order of the machine's containers.
     pub(crate) of_pod: Vec<Resources>,
+    /// No more memory is in use than is allocated, as far as that was looked at: something may be written.
+    pub(crate) is_checked: bool,
 }
 
 /// What the manifest wants and is not allocated yet.
@@ -79,8 +81,15 @@ pub(crate) enum Progress {
 /// What is being written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
-    Pod { to: Vec<Resources> },
-    Container { index: usize, to: Resources },
+    /// Nothing yet: it is looked whether something could be.
+    None,
+    Pod {
+        to: Vec<Resources>,
+    },
+    Container {
+        index: usize,
+        to: Resources,
+    },
 }
 
 impl PodWorker {
@@ -178,6 +187,7 @@ impl PodWorker {
         if !self.is_resized() {
             let text = self.resize_message("Pod resize started", |container| container.allocated, None);
             self.tell_pod(EventKind::Normal, "ResizeStarted", text);
+            self.resize.is_checked = false;
             if !matches!(self.resize.progress, Progress::Writing { .. }) {
                 self.resize.progress = Progress::Due { error: None };
             }
@@ -198,6 +208,15 @@ impl PodWorker {
         let Progress::Due { error } = self.resize.progress.clone() else { return };
         if !matches!(self.sandbox, Sandbox::Ready { .. }) || self.restart_all.is_some() {
             return;
+        }
+        if !self.resize.is_checked {
+            // What cannot be done as a whole is not begun.
+            if let Some(check) = self.memory_check() {
+                let action = self.ask_for_pod(check);
+                self.resize.progress = Progress::Writing { action, change: Change::None, error };
+                return;
+            }
+            self.resize.is_checked = true;
         }
         let allocated: Vec<_> = self.containers.iter().map(|container| container.allocated).collect();
         let room: Vec<_> = self.resize.of_pod.iter().zip(&allocated).map(|(had, needed)| had.max(*needed)).collect();
@@ -228,6 +247,19 @@ impl PodWorker {
     pub(crate) fn resources_for_start(&self, index: usize) -> Resources {
         let allocated = self.containers[index].allocated;
         self.resize.of_pod.get(index).map_or(allocated, |room| allocated.within(*room))
+    }
+
+    /// What has to be known before memory is taken from what runs and goes on. The pod as a whole is looked at if none of its containers
+    /// is restarted for the resize: then what it uses now is what it will use.
+    fn memory_check(&self) -> Option<Action> {
+        let running = || self.containers.iter().filter(|container| container.stage == Stage::Running);
+        let differing = || running().filter_map(|container| Some((container, container.resources_in_use()?)));
+        let restarts = |(container, used): &(&Container, Resources)| used.needs_restart(container.allocated, container.spec.resize_policy);
+        let lowered = differing().filter(|(container, used)| used.has_less_memory_with(container.allocated));
+        let lowered = lowered.filter(|pair| !restarts(pair)).map(|(container, _)| (container.spec.name.clone(), container.allocated));
+        let containers: BTreeMap<_, _> = lowered.collect();
+        let pod = if differing().any(|pair| restarts(&pair)) { BTreeMap::new() } else { self.allocated() };
+        (!containers.is_empty()).then_some(Action::CheckMemory { containers, pod })
     }
 
     /// k8s: 4.a.10: with the spec's grace, and started again whatever the restart policy says.
@@ -278,6 +310,7 @@ impl PodWorker {
         }
         let Some(refusal) = refusal else {
             match change {
+                Change::None => self.resize.is_checked = true,
                 Change::Pod { to } => self.resize.of_pod = to,
                 Change::Container { index, to } => {
                     if let Some(instance) = &mut self.containers[index].instance {
@@ -298,6 +331,7 @@ impl PodWorker {
             let text = self.resize_message("Pod resize error", |container| container.allocated, Some(&refusal));
             self.tell_pod(EventKind::Warning, "ResizeError", text);
         }
+        self.resize.is_checked = false;
         self.resize.progress = Progress::Failed { error: refusal, again_at: now + RETRY_AFTER };
     }
 

@@ -106,6 +106,11 @@ impl Resources {
         lower(self.cpu_limit_millis, to.cpu_limit_millis) || lower(self.memory_limit_bytes, to.memory_limit_bytes)
     }
 
+    /// Whether going to `to` takes memory away.
+    pub(crate) fn has_less_memory_with(self, to: Self) -> bool {
+        to.memory_limit_bytes.is_some_and(|to| self.memory_limit_bytes.is_none_or(|from| to < from))
+    }
+
     /// Whether the container must be started again to have `to` instead. k8s: 4.a.10
     pub(crate) fn needs_restart(self, to: Self, policy: ResizePolicy) -> bool {
         let cpu = (self.cpu_request_millis, self.cpu_limit_millis) != (to.cpu_request_millis, to.cpu_limit_millis);

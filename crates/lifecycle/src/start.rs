@@ -246,6 +246,7 @@ impl PodWorker {
         let container = self.containers[index].spec.name.clone();
         let resources = self.resources_for_start(index);
         self.containers[index].created_with = resources;
+        self.containers[index].created_of = Some(self.containers[index].spec.image.clone());
         let create = Action::CreateContainer { container, restart_count, image_ref: image_ref.clone(), resources };
         let action = self.ask_for_container(index, create);
         self.containers[index].stage = Stage::Creating { action, image_ref };

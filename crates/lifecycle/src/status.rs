@@ -216,7 +216,7 @@ impl PodWorker {
         PodStatus {
             phase: Phase::Failed,
             reason: rejection.reason.clone(),
-            message: format!("Pod was rejected: {}", rejection.message),
+            message: rejected_message(rejection),
             conditions: Vec::new(),
             start_time: self.start_time,
             pod_ips: Vec::new(),
@@ -232,6 +232,10 @@ impl PodWorker {
             KillTrigger::DeadlineExceeded => ("DeadlineExceeded", DEADLINE_MESSAGE),
             KillTrigger::Preempted => ("Preempting", PREEMPTED_MESSAGE),
             KillTrigger::NodeShutdown => ("Terminated", SHUTDOWN_MESSAGE),
+            KillTrigger::Rejected => {
+                let rejection = self.turned_away.as_ref();
+                return rejection.map(|rejection| (rejection.reason.clone(), rejected_message(rejection))).unwrap_or_default();
+            }
             KillTrigger::Evicted => (EVICTED, self.eviction.as_ref().map_or("", |eviction| eviction.message.as_str())),
             KillTrigger::Deleted | KillTrigger::Completed | KillTrigger::InitFailed | KillTrigger::ProbeFailed => ("", ""),
         };
@@ -250,6 +254,7 @@ impl PodWorker {
                 .map(|eviction| eviction.message.as_str()),
             KillTrigger::Deleted
             | KillTrigger::DeadlineExceeded
+            | KillTrigger::Rejected
             | KillTrigger::Completed
             | KillTrigger::InitFailed
             | KillTrigger::ProbeFailed => None,
@@ -352,10 +357,15 @@ impl PodWorker {
 
     /// k8s: 8.a.1 to 8.a.8, 8.a.10
     fn phase_of_containers(&self, init: &[ContainerStatus], regular: &[ContainerStatus]) -> Phase {
-        if let Some(KillTrigger::DeadlineExceeded | KillTrigger::Evicted | KillTrigger::Preempted | KillTrigger::NodeShutdown) =
-            self.termination.map(|termination| termination.trigger)
-        {
-            return Phase::Failed;
+        match self.termination.map(|termination| termination.trigger) {
+            Some(
+                KillTrigger::DeadlineExceeded
+                | KillTrigger::Evicted
+                | KillTrigger::Preempted
+                | KillTrigger::NodeShutdown
+                | KillTrigger::Rejected,
+            ) => return Phase::Failed,
+            Some(KillTrigger::Deleted | KillTrigger::Completed | KillTrigger::InitFailed | KillTrigger::ProbeFailed) | None => {}
         }
         let any_regular_started = regular.iter().any(|status| status.started);
         let mut is_initializing = false;
@@ -533,6 +543,11 @@ impl Sandbox {
 /// Whether containers of this role stand in the list of init containers.
 const fn is_init(role: Role) -> bool {
     matches!(role, Role::Init | Role::Sidecar)
+}
+
+/// k8s: 8.a.22
+fn rejected_message(rejection: &Rejection) -> String {
+    format!("Pod was rejected: {}", rejection.message)
 }
 
 fn plain(kind: ConditionKind, is_true: bool) -> Condition {

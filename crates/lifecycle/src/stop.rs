@@ -294,6 +294,7 @@ impl PodWorker {
             | KillTrigger::Evicted
             | KillTrigger::Preempted
             | KillTrigger::NodeShutdown
+            | KillTrigger::Rejected
             | KillTrigger::Completed
             | KillTrigger::InitFailed
             | KillTrigger::ProbeFailed => now,

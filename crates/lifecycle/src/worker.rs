@@ -56,6 +56,12 @@ pub struct PodWorker {
     /// The node did not take it: nothing was ever made.
     #[serde(default)]
     pub(crate) rejection: Option<Rejection>,
+    /// An engine that is new does not take it any more, if that is what began the termination.
+    #[serde(default)]
+    pub(crate) turned_away: Option<Rejection>,
+    /// When the node, which has the pod go, loses patience.
+    #[serde(default)]
+    pub(crate) overdue_at: Option<Timestamp>,
     /// All containers are beginning again.
     #[serde(default)]
     pub(crate) restart_all: Option<RestartAll>,
@@ -125,6 +131,8 @@ enum Pending {
 pub enum Timer {
     /// `activeDeadlineSeconds` is over.
     PodDeadline,
+    /// The node loses patience with a pod that is to go.
+    Overdue,
     /// The sandbox is tried again.
     SandboxRetry,
     /// All containers are gone, and begin again.
@@ -201,6 +209,8 @@ impl PodWorker {
             termination: None,
             eviction: None,
             rejection: None,
+            turned_away: None,
+            overdue_at: None,
             restart_all: None,
             resize: Resize::default(),
             live_phase: Phase::Pending,
@@ -274,6 +284,7 @@ impl PodWorker {
             }
             Some(_) => self.shorten_termination(kill.trigger, grace_secs, at_once, now),
         }
+        self.expect_end(kill.trigger, asked, now);
         self.settle(now);
     }
 
@@ -285,6 +296,17 @@ impl PodWorker {
             self.eviction = Some(eviction);
         }
         self.handle_kill(KillPod { trigger: KillTrigger::Evicted, grace }, now);
+    }
+
+    /// The node, with an engine that is new, does not take the pod any more (k8s: 11.b.1): it fails, but in its own grace.
+    pub fn handle_rejection(&mut self, rejection: Rejection, now: Timestamp) {
+        if self.termination.is_some() || self.rejection.is_some() {
+            return;
+        }
+        // k8s: 10.d.12
+        self.tell_pod(EventKind::Warning, &rejection.reason, rejection.message.clone());
+        self.turned_away = Some(rejection);
+        self.handle_kill(KillPod { trigger: KillTrigger::Rejected, grace: Grace::FromSpec }, now);
     }
 
     /// Something happened.
@@ -326,6 +348,7 @@ impl PodWorker {
             self.begin_termination(termination, now);
         }
         self.begin_again(now);
+        self.end_timeout(now);
         self.resize_timeout(now);
         for index in 0..self.containers.len() {
             self.container_timeout(index, now);
@@ -338,6 +361,7 @@ impl PodWorker {
     pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
         let mut timers: Vec<(Timestamp, Timer)> = Vec::new();
         timers.extend(self.deadline().map(|at| (at, Timer::PodDeadline)));
+        timers.extend(self.overdue_at.map(|at| (at, Timer::Overdue)));
         if let (Sandbox::Absent { not_before, .. }, None) = (&self.sandbox, self.termination) {
             timers.push((*not_before, Timer::SandboxRetry));
         }
@@ -375,6 +399,7 @@ impl PodWorker {
                 }
             }
             Event::SandboxStopped { .. } => {
+                self.overdue_at = None;
                 if let Sandbox::Stopping { ips } = &self.sandbox {
                     self.sandbox = Sandbox::CleaningUp { ips: ips.clone() };
                     self.ask_for_pod(Action::CleanUpPod);
@@ -658,7 +683,8 @@ impl PodWorker {
 
     pub(crate) fn new_instance(&mut self, index: usize, id: ContainerId, image_ref: String) {
         let restart_count = self.containers[index].next_restart_count();
-        let image = self.containers[index].spec.image.clone();
+        // The manifest may have come to name another image meanwhile.
+        let image = self.containers[index].created_of.clone().unwrap_or_else(|| self.containers[index].spec.image.clone());
         let fresh = Instance {
             id,
             restart_count,

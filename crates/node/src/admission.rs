@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ContainerPort, Pod, Toleration};
-use lifecycle::Rejection;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use lifecycle::{Rejection, Resources};
 
 use crate::container_config::resources::pod_request;
 use crate::convert::{QosClass, qos_class};
@@ -45,6 +46,25 @@ pub enum Admission {
     After(Vec<String>),
     /// It is not taken.
     Rejected(Rejection),
+}
+
+/// The pod with what it has in place of what it asks for: that is not the same while a resize has not come to pass (k8s: 11.b.20).
+pub fn as_allocated(pod: &Pod, allocated: &BTreeMap<String, Resources>) -> Pod {
+    let mut pod = pod.clone();
+    let Some(spec) = &mut pod.spec else { return pod };
+    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        let Some(has) = allocated.get(&container.name).filter(|has| !has.is_empty()) else { continue };
+        let cpu = has.cpu_request_millis.map(|millis| Quantity(format!("{millis}m")));
+        let memory = has.memory_request_bytes.map(|bytes| Quantity(bytes.to_string()));
+        let requests = container.resources.get_or_insert_default().requests.get_or_insert_default();
+        for (name, amount) in [("cpu", cpu), ("memory", memory)] {
+            match amount {
+                Some(amount) => requests.insert(name.to_owned(), amount),
+                None => requests.remove(name),
+            };
+        }
+    }
+    pod
 }
 
 /// Looks whether the node takes the pod beside those that it drives, and those that it has taken and that wait for others to go.

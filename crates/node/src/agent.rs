@@ -113,6 +113,23 @@ struct Shared<R: Runtime, A: PodApi> {
 /// The least time between stop signal and SIGKILL, and what it takes to tell the end of it.
 const AFTER_LAST_WAVE: Duration = Duration::from_secs(lifecycle::MINIMUM_STOP_WINDOW_SECS + 3);
 
+/// A pod that an engine before this one drove.
+#[derive(Debug)]
+struct Left {
+    uid: String,
+    pod: Pod,
+    state: PodState,
+    lock: EngineLock,
+}
+
+impl Left {
+    /// By their creation, as the reference has it.
+    fn order(&self) -> impl Ord + use<> {
+        let created = self.pod.metadata.creation_timestamp.as_ref().map(|created| created.0);
+        (created, self.uid.clone())
+    }
+}
+
 /// How a pod comes to be driven.
 #[derive(Debug)]
 enum Beginning {
@@ -213,11 +230,21 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(adopted),
             Err(error) => return Err(error),
         };
+        let mut left = Vec::new();
         for entry in entries {
             let folder = entry?.path();
-            match self.adopt_one(&folder) {
-                Ok(Some(uid)) => adopted.pods.push(uid),
-                Ok(None) => {}
+            match self.find_left(&folder) {
+                Ok(found) => left.extend(found),
+                Err(error) => adopted.failed.push((folder, error)),
+            }
+        }
+        // k8s: 11.b.1: those that were here first have the place.
+        left.sort_by_key(Left::order);
+        let mut taken = Vec::new();
+        for pod in left {
+            let (uid, folder) = (pod.uid.clone(), self.shared.node.pod_dir(&pod.uid));
+            match self.adopt_one(pod, &mut taken) {
+                Ok(()) => adopted.pods.push(uid),
                 Err(error) => adopted.failed.push((folder, error)),
             }
         }
@@ -225,7 +252,7 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
     }
 
     /// `None` if there is nothing to take up: another engine drives it, or it never got as far as having a state.
-    fn adopt_one(&mut self, folder: &Path) -> Result<Option<String>, String> {
+    fn find_left(&self, folder: &Path) -> Result<Option<Left>, String> {
         let uid = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let node = &self.shared.node;
         let Some(lock) = EngineLock::try_take(folder).map_err(|error| error_chain(&error))? else { return Ok(None) };
@@ -236,8 +263,35 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
         let mut pod = read_manifest(&node.manifest_path(&uid)).map_err(|error| error_chain(&error))?;
         forget_writers(&mut pod);
         let state = PodState::load(&node.state_path(&uid)).map_err(|error| error_chain(&error))?;
+        Ok(Some(Left { uid, pod, state, lock }))
+    }
+
+    /// Goes on with a pod, and looks whether the node still takes it beside those that it has `taken` up before. What it has is what
+    /// counts, not what a resize wants (k8s: 11.b.20).
+    fn adopt_one(&mut self, left: Left, taken: &mut Vec<Pod>) -> Result<(), String> {
+        let Left { uid, pod, state, lock } = left;
+        let is_going = state.worker.is_terminating() || state.worker.is_finished() || pod.metadata.deletion_timestamp.is_some();
+        let is_known = self.shared.api.status(&pod).is_some();
+        let counted = admission::as_allocated(&pod, &state.worker.allocated());
         self.begin(pod, Beginning::Resumed(Box::new(state)), lock)?;
-        Ok(Some(uid))
+        if !is_known {
+            // The API has it no more: it goes, and nobody has to make room for it.
+            return Ok(());
+        }
+        if !is_going {
+            match self.admit_beside(&counted, &taken.iter().collect::<Vec<_>>()) {
+                Admission::Taken => {}
+                Admission::After(victims) => self.preempt(&counted, &victims),
+                Admission::Rejected(rejection) => {
+                    if let Some(driven) = self.shared.pods().get(&uid) {
+                        driven.handle.reject(rejection, "the node, which looked again when its engine was restarted");
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        taken.push(counted);
+        Ok(())
     }
 
     /// Told whenever a pod that was driven is over: then [`Self::take_waiting`] is to be called.
@@ -391,14 +445,17 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
 
     fn admit(&self, pod: &Pod) -> Admission {
         let driven: Vec<_> = self.shared.pods().values().map(|driven| driven.pod.clone()).collect();
+        self.admit_beside(pod, &driven.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+    }
+
+    fn admit_beside(&self, pod: &Pod, driven: &[&Pod]) -> Admission {
         let waiting: Vec<&Pod> = self.waiting.values().map(|waiting| &waiting.pod).collect();
-        let driven: Vec<&Pod> = driven.iter().map(AsRef::as_ref).collect();
         let facts = NodeFacts {
             allocatable: self.shared.allocatable.clone(),
             conditions: self.shared.pressure.borrow().clone(),
             is_shutting_down: self.shared.is_shutting_down.load(Ordering::Relaxed),
         };
-        admission::admit(pod, &facts, &driven, &waiting)
+        admission::admit(pod, &facts, driven, &waiting)
     }
 
     /// k8s: 4.a.20: in their own grace.

@@ -62,18 +62,24 @@ pub struct PodHandle {
 impl PodHandle {
     /// Asks that the pod go; without effect on a pod that is gone.
     pub fn kill(&self, kill: KillPod) {
-        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: None, eviction: None })));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: None, eviction: None, rejection: None })));
     }
 
     /// Asks that the pod go, and says for the journal who asks: `Ctrl-C`, `usher rm (uid 0)`.
     pub fn kill_by(&self, kill: KillPod, by: impl Into<String>) {
-        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: None })));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: None, rejection: None })));
     }
 
     /// Evicts the pod, and says for the journal what the node saw.
     pub fn evict(&self, grace: Grace, eviction: Eviction, by: impl Into<String>) {
         let kill = KillPod { trigger: KillTrigger::Evicted, grace };
-        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: Some(eviction) })));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: Some(eviction), rejection: None })));
+    }
+
+    /// The node takes the pod no more, and has it go in its own grace.
+    pub fn reject(&self, rejection: Rejection, by: impl Into<String>) {
+        let kill = KillPod { trigger: KillTrigger::Rejected, grace: Grace::FromSpec };
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: None, rejection: Some(rejection) })));
     }
 
     /// Whether nothing of the pod is left, so that nothing can be asked of it any more.
@@ -278,9 +284,10 @@ impl<R: Runtime> PodDriver<R> {
         match input {
             Input::Kill(kill) => {
                 self.journal.append(Record::Kill((*kill).clone()));
-                match kill.eviction {
-                    Some(eviction) => self.state.worker.handle_eviction(kill.kill.grace, eviction, clock::now()),
-                    None => self.state.worker.handle_kill(kill.kill, clock::now()),
+                match (kill.eviction, kill.rejection) {
+                    (Some(eviction), _) => self.state.worker.handle_eviction(kill.kill.grace, eviction, clock::now()),
+                    (None, Some(rejection)) => self.state.worker.handle_rejection(rejection, clock::now()),
+                    (None, None) => self.state.worker.handle_kill(kill.kill, clock::now()),
                 }
             }
             Input::Update(pod) => self.update(*pod),
@@ -438,6 +445,7 @@ impl<R: Runtime> PodDriver<R> {
             | Action::KillContainer { .. }
             | Action::RemoveContainer { .. }
             | Action::MeasureRoom
+            | Action::CheckMemory { .. }
             | Action::ResizePod { .. }
             | Action::ResizeContainer { .. }
             | Action::RunProbe { .. } => {

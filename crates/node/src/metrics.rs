@@ -15,6 +15,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::eviction::Signal;
+use crate::eviction::local_storage::LIMIT_SIGNALS;
 use crate::journal::Live;
 use crate::observer::Observer;
 
@@ -35,6 +37,7 @@ struct Families {
     pod_start: HistogramVec,
     pod_ready: HistogramVec,
     terminations: IntCounterVec,
+    evictions: IntCounterVec,
     stages: HistogramVec,
     containers_started: IntCounterVec,
     container_errors: IntCounterVec,
@@ -104,6 +107,7 @@ impl Families {
             )?,
             pod_ready: histogram("usher_pod_ready_duration_seconds", "From the first sight of a pod until it is Ready.", POD_BUCKETS, &[])?,
             terminations: counter("usher_pod_terminations_total", "Pods that began to go, by why.", &["trigger"])?,
+            evictions: counter("kubelet_evictions", "Pods that the node began to evict, by what for.", &["eviction_signal"])?,
             stages: histogram("usher_start_stage_duration_seconds", "Stages of starts that were passed.", TIME_BUCKETS, &["stage"])?,
             containers_started: counter("kubelet_started_containers_total", "Containers that were started.", &["container_type"])?,
             container_errors: counter(
@@ -145,6 +149,9 @@ impl Families {
         for trigger in TRIGGERS {
             self.terminations.with_label_values(&[trigger_word(trigger)]);
             self.grace_used.with_label_values(&[trigger_word(trigger)]);
+        }
+        for signal in Signal::ALL.map(Signal::name).iter().chain(&LIMIT_SIGNALS).chain(&[OTHER]) {
+            self.evictions.with_label_values(&[signal]);
         }
         for cause in STOPS {
             self.grace_used.with_label_values(&[stop_word(cause)]);
@@ -188,6 +195,10 @@ impl Families {
             Measure::PodRunning(took) => observe_time(&self.pod_start, &[], took),
             Measure::PodReady(took) => observe_time(&self.pod_ready, &[], took),
             Measure::Terminating(trigger) => self.terminations.with_label_values(&[trigger_word(*trigger)]).inc(),
+            Measure::Evicted(signal) => {
+                let signal = Signal::named(signal).map_or_else(|| known(signal, &LIMIT_SIGNALS), Signal::name);
+                self.evictions.with_label_values(&[signal]).inc();
+            }
             Measure::Stage(stage, took) => {
                 observe_time(&self.stages, &[stage_word(*stage)], took);
                 if *stage == Stage::Sandbox {
@@ -303,12 +314,13 @@ const EXIT_REASONS: &[&str] = &["Completed", "ContainerStatusUnknown", "Error", 
 const HOOKS: [Hook; 2] = [Hook::PostStart, Hook::PreStop];
 const HANDLERS: [&str; 4] = ["exec", "httpGet", "sleep", "tcpSocket"];
 const HOOK_ENDS: [&str; 7] = ["succeeded", "exited_non_zero", "failed_to_run", "http_failed", "timed_out", "container_ended", "cancelled"];
-const TRIGGERS: [KillTrigger; 8] = [
+const TRIGGERS: [KillTrigger; 9] = [
     KillTrigger::Deleted,
     KillTrigger::DeadlineExceeded,
     KillTrigger::Evicted,
     KillTrigger::Preempted,
     KillTrigger::NodeShutdown,
+    KillTrigger::Rejected,
     KillTrigger::Completed,
     KillTrigger::InitFailed,
     KillTrigger::ProbeFailed,

@@ -238,6 +238,10 @@ impl<R: Runtime> PodWorld<R> {
                 Some(Event::ProbeFinished { id, outcome })
             }
             Action::MeasureRoom => Some(Event::RoomMeasured { id, room: self.node.allocations.room(&self.spec.uid) }),
+            Action::CheckMemory { containers, pod } => {
+                let error = self.check_memory(&containers, &pod).await.err();
+                Some(Event::Resized { id, error })
+            }
             Action::ResizePod { containers } => {
                 let error = self.resize_pod(&containers).await.err();
                 Some(Event::Resized { id, error })
@@ -424,6 +428,26 @@ impl<R: Runtime> PodWorld<R> {
         let mut all = convert::resources::pod_resources(&self.pod);
         all.insert(container.to_owned(), resources);
         pod_with_resources(&self.pod, &all)
+    }
+
+    /// Everything that would be refused is told at once.
+    async fn check_memory(&self, containers: &BTreeMap<String, Resources>, pod: &BTreeMap<String, Resources>) -> Result<(), String> {
+        let stats = self.runtime.pod_stats(&self.spec.uid).await.map_err(|error| error_chain(&error))?;
+        let mut refused = Vec::new();
+        let mut compare = |whose: &str, limit: Option<u64>, usage: Option<u64>| {
+            if let Some((limit, usage)) = limit.zip(usage).filter(|(limit, usage)| usage > limit) {
+                refused.push(below_usage(whose, limit, usage));
+            }
+        };
+        for (name, resources) in containers {
+            let newest = stats.containers.iter().rev().find(|stats| stats.name == *name);
+            compare(&format!("container {name:?}"), resources.memory_limit_bytes, newest.and_then(|stats| stats.memory_usage_bytes));
+        }
+        if !pod.is_empty() {
+            let whole = pod_resources(&pod_with_resources(&self.pod, pod)).map_err(|error| error_chain(&error))?;
+            compare("pod", whole.memory_limit_bytes.and_then(|limit| u64::try_from(limit).ok()), stats.memory_usage_bytes);
+        }
+        if refused.is_empty() { Ok(()) } else { Err(cannot_decrease(&refused)) }
     }
 
     async fn resize_pod(&self, containers: &BTreeMap<String, Resources>) -> Result<(), String> {
@@ -682,11 +706,17 @@ fn unlimited_where_unset(resources: LinuxResources) -> LinuxResources {
 
 fn resize_error(error: &UpdateResourcesError, whose: &str) -> String {
     match error {
-        UpdateResourcesError::BelowUsage { limit_bytes, usage_bytes } => format!(
-            "cannot decrease memory limits: [attempting to set {whose} memory limit ({limit_bytes}) below current usage ({usage_bytes})]"
-        ),
+        UpdateResourcesError::BelowUsage { limit_bytes, usage_bytes } => cannot_decrease(&[below_usage(whose, *limit_bytes, *usage_bytes)]),
         UpdateResourcesError::Failed { .. } => error_chain(error),
     }
+}
+
+fn below_usage(whose: &str, limit: u64, usage: u64) -> String {
+    format!("attempting to set {whose} memory limit ({limit}) below current usage ({usage})")
+}
+
+fn cannot_decrease(refused: &[String]) -> String {
+    format!("cannot decrease memory limits: [{}]", refused.join(", "))
 }
 
 /// Replaces the Pod object in the pod's folder; a reader sees the old one or this one.

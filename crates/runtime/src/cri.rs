@@ -122,6 +122,8 @@ pub trait Runtime: Send + Sync + 'static {
 /// CRI `PodSandboxStats`, as far as a node needs it. `None` where the kernel does not count it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodStats {
+    /// Memory, file pages included, in bytes.
+    pub memory_usage_bytes: Option<u64>,
     /// Memory less the file pages that were not used lately, in bytes.
     pub memory_working_set_bytes: Option<u64>,
     /// Processes and threads.
@@ -135,6 +137,8 @@ pub struct PodStats {
 pub struct ContainerStats {
     /// Name in the pod.
     pub name: String,
+    /// Memory, file pages included, in bytes; `None` if it has ended.
+    pub memory_usage_bytes: Option<u64>,
     /// Memory less the file pages that were not used lately, in bytes; `None` if it has ended.
     pub memory_working_set_bytes: Option<u64>,
     /// Where the files are that it made or changed in its own file system.

@@ -183,7 +183,8 @@ impl<N: Nature> Drive<N> {
             Ask::Kill(kill) => {
                 self.log(What::Asked(kill));
                 if kill.trigger == KillTrigger::Evicted {
-                    let eviction = Eviction { cause: EvictionCause::NodePressure, message: EVICTION_MESSAGE.to_owned() };
+                    let eviction =
+                        Eviction { cause: EvictionCause::NodePressure, signal: String::new(), message: EVICTION_MESSAGE.to_owned() };
                     self.worker.handle_eviction(kill.grace, eviction, self.now);
                 } else {
                     self.worker.handle_kill(kill, self.now);

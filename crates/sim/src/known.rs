@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use lifecycle::{
     Action, ActionId, ContainerId, ContainerSpec, Event, Exit, ExitCodeOperator, Hook, HookOutcome, KillPod, KillTrigger, Note, PodSpec,
-    PodStatus, RestartPolicy, Role, Step, StopCause, Timestamp,
+    PodStatus, RestartAction, RestartPolicy, RestartRule, Role, Step, StopCause, Timestamp,
 };
 
 use crate::story::{Story, What};
@@ -96,8 +96,10 @@ pub struct KnownContainer<'a> {
     pub is_failing: bool,
     /// Its postStart hook is over, or it has none: it is there.
     pub is_up: bool,
-    /// Its newest instance makes place for another one, whatever the restart policy says (k8s: 4.a.10).
+    /// Its newest instance makes place for another one, whatever the restart policy says (k8s: 4.a.8, 4.a.10).
     pub is_replaced: bool,
+    /// The image of the instance that was asked for last.
+    making: &'a str,
 }
 
 /// What is known of one instance.
@@ -107,6 +109,8 @@ pub struct KnownInstance {
     pub id: ContainerId,
     /// Its number.
     pub restart_count: u32,
+    /// Its image, as the manifest named it when it was asked for.
+    pub image: String,
     /// When its process was released.
     pub started_at: Option<Timestamp>,
     /// The exit that was told before the start was.
@@ -151,6 +155,7 @@ impl<'a> Known<'a> {
             is_failing: false,
             is_up: false,
             is_replaced: false,
+            making: &spec.image,
         };
         let init = story.pod.init_containers.iter().map(|spec| container(spec, init_role(spec)));
         let regular = story.pod.containers.iter().map(|spec| container(spec, Role::Regular));
@@ -219,6 +224,14 @@ impl<'a> Known<'a> {
     fn update(&mut self, spec: &'a PodSpec) {
         self.pod = spec;
         for (container, spec) in self.containers.iter_mut().zip(spec.init_containers.iter().chain(&spec.containers)) {
+            let looks_for_image = container
+                .start_step
+                .and_then(|id| self.steps.get(&id))
+                .is_some_and(|action| matches!(action, Action::InspectImage { .. } | Action::PullImage { .. }));
+            // Nobody waits any more for an image that is not wanted.
+            if looks_for_image && container.spec.image != spec.image {
+                container.start_step = None;
+            }
             container.spec = spec;
         }
     }
@@ -230,11 +243,16 @@ impl<'a> Known<'a> {
             match &step.action {
                 Action::InspectImage { container, .. }
                 | Action::PullImage { container, .. }
-                | Action::CreateContainer { container, .. }
                 | Action::StartContainer { container, .. }
                 | Action::RunHook { container, hook: Hook::PostStart, .. } => {
                     if let Some(index) = self.index(container) {
                         self.containers[index].start_step = Some(step.id);
+                    }
+                }
+                Action::CreateContainer { container, .. } => {
+                    if let Some(index) = self.index(container) {
+                        let container = &mut self.containers[index];
+                        (container.start_step, container.making) = (Some(step.id), &container.spec.image);
                     }
                 }
                 Action::CancelHook { run } => self.end_step(*run),
@@ -249,7 +267,9 @@ impl<'a> Known<'a> {
                         container.is_failing = false;
                     }
                 }
-                Action::Note(Note::StopBegan { container, cause: StopCause::ResizeNeedsRestart, .. }) => {
+                Action::Note(Note::StopBegan {
+                    container, cause: StopCause::ResizeNeedsRestart | StopCause::DefinitionChanged, ..
+                }) => {
                     if let Some(index) = self.index(container) {
                         self.containers[index].is_replaced = true;
                     }
@@ -262,6 +282,7 @@ impl<'a> Known<'a> {
                 | Action::RemoveContainer { .. }
                 | Action::RunHook { .. }
                 | Action::MeasureRoom
+                | Action::CheckMemory { .. }
                 | Action::ResizePod { .. }
                 | Action::ResizeContainer { .. }
                 | Action::RunProbe { .. }
@@ -311,7 +332,8 @@ impl<'a> Known<'a> {
         }
         let container = &mut self.containers[index];
         let restart_count = container.instance.as_ref().map_or(0, |instance| instance.restart_count + 1);
-        let fresh = KnownInstance { id: container_id.clone(), restart_count, started_at: None, early_exit: None, exit: None };
+        let (id, image) = (container_id.clone(), container.making.to_owned());
+        let fresh = KnownInstance { id, restart_count, image, started_at: None, early_exit: None, exit: None };
         container.previous = container.instance.replace(fresh);
         container.is_replaced = false;
     }
@@ -375,6 +397,13 @@ fn init_role(spec: &ContainerSpec) -> Role {
         Some(RestartPolicy::Always) => Role::Sidecar,
         Some(RestartPolicy::OnFailure | RestartPolicy::Never) | None => Role::Init,
     }
+}
+
+/// Whether an exit has all containers of the pod begin again: the first rule that speaks of it decides (k8s: 5.a.4, 6.d.1).
+pub fn begins_all_again(spec: &ContainerSpec, exit: &Exit) -> bool {
+    let speaks = |rule: &&RestartRule| rule.exit_codes.contains(&exit.code) == (rule.operator == ExitCodeOperator::In);
+    let first = spec.restart_policy_rules.iter().find(speaks);
+    spec.restart_policy.is_some() && first.is_some_and(|rule| rule.action == RestartAction::RestartAllContainers)
 }
 
 /// Whether a container that ended so is started again while its pod lives (k8s: 5.a.2, 5.a.3, 5.a.8, 5.a.9, 5.a.10).

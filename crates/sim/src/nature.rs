@@ -1,8 +1,9 @@
 //! What the world is like: how long things take and how they go. Only answers to questions; `world.rs` has the mechanics.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lifecycle::{Handler, Hook, HookOutcome, ImageInspection, ProbeKind, ProbeOutcome, Room};
+use lifecycle::{Handler, Hook, HookOutcome, ImageInspection, ProbeKind, ProbeOutcome, Resources, Room};
 
 /// Something that takes time and then is so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +137,10 @@ pub trait Nature {
     }
     /// Other resources are written for a container, or for the pod.
     fn resize(&mut self, _container: Option<&str>) -> Timed<Result<(), String>> {
+        Timed::now(Ok(()))
+    }
+    /// Whether no more memory is in use than these containers are to have.
+    fn memory_check(&mut self, _containers: &BTreeMap<String, Resources>) -> Timed<Result<(), String>> {
         Timed::now(Ok(()))
     }
     /// From a request to give up a pull to the news that it is given up.

@@ -148,7 +148,7 @@ fn with_resources(chance: &mut Chance, pace: Pace, mut pod: PodSpec, mut asks: V
     (pod, asks)
 }
 
-/// Some pods have what the models do not follow; they are judged on what holds for every pod.
+/// Some pods have rules that have all containers begin again, images that are mounted, and manifests that change.
 fn with_more(chance: &mut Chance, pace: Pace, mut pod: PodSpec, mut asks: Vec<(Duration, Ask)>) -> (PodSpec, Vec<(Duration, Ask)>) {
     if !chance.percent(15) {
         return (pod, asks);

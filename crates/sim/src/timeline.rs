@@ -224,6 +224,10 @@ impl Teller {
             Action::CancelHook { run } => format!("CancelHook of {}", self.step(*run)),
             Action::RunProbe { container_id, probe, .. } => format!("RunProbe {} {probe}", self.name(container_id)),
             Action::MeasureRoom => "MeasureRoom".to_owned(),
+            Action::CheckMemory { containers, pod } => {
+                let lowered: Vec<_> = containers.iter().map(|(name, to)| format!("{name} {}", in_words(*to))).collect();
+                format!("CheckMemory {}{}", lowered.join(", "), if pod.is_empty() { "" } else { " and pod" })
+            }
             Action::ResizePod { containers } => {
                 let rooms: Vec<_> = containers.iter().map(|(name, resources)| format!("{name} {}", in_words(*resources))).collect();
                 format!("ResizePod {}", rooms.join(", "))
@@ -332,6 +336,7 @@ fn asked(kill: KillPod) -> String {
         KillTrigger::Evicted => "evict",
         KillTrigger::Preempted => "preempt",
         KillTrigger::NodeShutdown => "shutdown",
+        KillTrigger::Rejected => "reject",
         KillTrigger::Completed => "complete",
         KillTrigger::InitFailed => "init failed",
         KillTrigger::ProbeFailed => "probe failed",
@@ -346,6 +351,7 @@ fn asked(kill: KillPod) -> String {
 fn due(timer: &Timer) -> String {
     match timer {
         Timer::PodDeadline => "the pod's deadline".to_owned(),
+        Timer::Overdue => "the end of the node's patience".to_owned(),
         Timer::SandboxRetry => "the sandbox's next try".to_owned(),
         Timer::Resize => "next try of the resize".to_owned(),
         Timer::RestartAll => "restart of all containers".to_owned(),

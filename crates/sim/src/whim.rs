@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lifecycle::{Handler, Hook, HookOutcome, ImageInspection, ProbeKind, ProbeOutcome, Room};
+use lifecycle::{Handler, Hook, HookOutcome, ImageInspection, ProbeKind, ProbeOutcome, Resources, Room};
 
 use crate::chance::Chance;
 use crate::nature::{Ending, HookRun, Life, Nature, OnStopSignal, Timed, Trouble};
@@ -226,6 +226,12 @@ impl Nature for Whim {
         let mut chance = self.chance(format!("resize {}", container.unwrap_or("pod")));
         let fails = chance.percent(10) || self.is_trouble(&mut chance);
         Timed::after(news(&mut chance), if fails { Err("device or resource busy".to_owned()) } else { Ok(()) })
+    }
+
+    fn memory_check(&mut self, containers: &BTreeMap<String, Resources>) -> Timed<Result<(), String>> {
+        let mut chance = self.chance(format!("memory {}", containers.keys().cloned().collect::<Vec<_>>().join(" ")));
+        let fails = chance.percent(20) || self.is_trouble(&mut chance);
+        Timed::after(news(&mut chance), if fails { Err("cannot decrease memory limits".to_owned()) } else { Ok(()) })
     }
 
     fn pull_cancelled_after(&mut self) -> Duration {

@@ -248,6 +248,11 @@ impl<N: Nature> World<N> {
                 let room = self.nature.room();
                 self.answer(now + room.after, Event::RoomMeasured { id, room: room.value });
             }
+            Action::CheckMemory { containers, .. } => {
+                self.expect_sandbox("the pod's memory is looked at");
+                let looked = self.nature.memory_check(containers);
+                self.answer(now + looked.after, Event::Resized { id, error: looked.value.err() });
+            }
             Action::ResizePod { containers } => {
                 self.expect_sandbox("the pod's group is resized");
                 let written = self.nature.resize(None);

@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -161,6 +162,86 @@ fn what_a_container_prints_counts_against_its_limit() {
     exceeding(&machine, &manifest, "Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. ");
 }
 
+/// Folders of a name somewhere below.
+fn find(below: &Path, name: &str) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(below).into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders: Vec<_> = folders.filter(|path| path.is_dir() && !path.is_symlink()).collect();
+    let found = folders.iter().filter(|path| path.file_name().is_some_and(|found| found == name)).cloned();
+    found.chain(folders.iter().flat_map(|path| find(path, name))).collect()
+}
+
+/// Keeps processes from running, and so from dying, until it is dropped: a group of the freezer of version 1.
+struct Frozen {
+    group: PathBuf,
+}
+
+impl Frozen {
+    fn freeze(name: &str, pids: &str) -> Self {
+        let group = Path::new("/sys/fs/cgroup/freezer").join(name);
+        std::fs::create_dir(&group).expect("a group of its own");
+        let frozen = Self { group };
+        for pid in pids.lines() {
+            std::fs::write(frozen.group.join("cgroup.procs"), pid).expect("a process of the pod");
+        }
+        std::fs::write(frozen.group.join("freezer.state"), "FROZEN").expect("the group can be frozen");
+        frozen
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.group.join("freezer.state"), "THAWED");
+        // Those that were not killed go back to where they came from.
+        for pid in std::fs::read_to_string(self.group.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _ = std::fs::write("/sys/fs/cgroup/freezer/cgroup.procs", pid);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while std::fs::remove_dir(&self.group).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) && Instant::now() < deadline
+        {
+            std::thread::yield_now();
+        }
+    }
+}
+
+// k8s: 3.f.12
+#[test]
+fn an_evicted_pod_that_the_kernel_does_not_let_die_is_told_to_exceed_its_grace() {
+    let test = "an_evicted_pod_that_the_kernel_does_not_let_die_is_told_to_exceed_its_grace";
+    let unified = Path::new("/sys/fs/cgroup/unified/usher");
+    if !Path::new("/sys/fs/cgroup/freezer/cgroup.procs").exists() || !Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
+        #[expect(clippy::print_stderr, reason = "tests say why they skip")]
+        {
+            eprintln!("SKIP {test}: only where both versions of control groups are there is a freezer that usher does not use");
+        }
+        return;
+    }
+    let Some(machine) = Machine::new(test) else { return };
+    let more = "    volumeMounts: [{name: data, mountPath: /data}]";
+    let volumes = "  volumes: [{name: data, emptyDir: {sizeLimit: 10Mi}}]";
+    let mut running = machine.run(&script("stuck", "exec tapp run", more, volumes), &["--eviction-monitoring-period", "300ms"]);
+    running.wait_running("app");
+    let pods: Vec<_> = std::fs::read_dir(machine.root().join("pods")).expect("pods").map(|pod| pod.expect("a pod").path()).collect();
+    let uid = pods[0].file_name().and_then(|uid| uid.to_str()).expect("a uid");
+    let of_pod = unified.join(format!("pod{uid}"));
+    let groups = std::fs::read_dir(&of_pod).expect("the pod's group").flatten().map(|entry| entry.path().join("cgroup.procs"));
+    let pids: String = groups.filter_map(|procs| std::fs::read_to_string(procs).ok()).collect();
+    let frozen = Frozen::freeze(&format!("usher-test-{}", std::process::id()), &pids);
+    // Written from outside: nothing in the pod moves any more.
+    let volume = find(&pods[0].join("volumes"), "data").pop().expect("the folder of the volume");
+    std::fs::write(volume.join("file"), vec![1; 12 << 20]).expect("written");
+    let text = "Container runtime did not kill the pod within specified grace period.";
+    running.wait_for("the event", |entry| {
+        let record = &entry["action"]["action"];
+        record["reason"] == "ExceededGracePeriod" && record["message"] == text && record["kind"] == "Warning"
+    });
+    drop(frozen);
+    let ended = running.end();
+    evicted(&ended, "Usage of EmptyDir volume \"data\" exceeds the limit \"10Mi\". ");
+    let asked = ended.find(|entry| entry["kill"].is_object()).expect("somebody asked");
+    let told = ended.find(|entry| entry["action"]["action"]["reason"] == "ExceededGracePeriod").expect("it came");
+    assert!(ended.seconds_between(asked, told) >= 10.0, "{}", ended.story());
+}
+
 /// A served machine. The daemon is killed when this is dropped; the machine then cleans up its pods.
 struct Served<'m> {
     machine: &'m Machine,
@@ -272,6 +353,10 @@ fn a_served_node_shows_its_pressure_evicts_spares_critical_pods_and_takes_no_oth
     let why = String::from_utf8_lossy(&why.stdout).into_owned();
     assert!(why.contains("it Failed with reason Evicted (Pod was rejected: The node had condition: [DiskPressure])"), "{why}");
 
+    let metrics = served.ok(&["get", "--raw", "/metrics"]);
+    for line in ["kubelet_evictions{eviction_signal=\"nodefs.available\"} 1", "kubelet_evictions{eviction_signal=\"memory.available\"} 0"] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
     served.ok(&["delete", "pod", "critical", "--timeout=30s"]);
     served.wait(&pressure, "False");
     served.apply(&script("again", "exec tapp run", "", ""));
@@ -350,6 +435,73 @@ fn a_node_that_is_full_takes_no_pod_and_makes_room_for_critical_ones() {
     let why = String::from_utf8_lossy(&why.stdout).into_owned();
     assert!(why.contains("preempted with the grace of its spec by the node, for the critical pod default/critical"), "{why}");
     served.ok(&["delete", "pod", "--all", "--timeout=30s"]);
+}
+
+// k8s: 8.a.19
+#[test]
+fn what_an_ephemeral_container_writes_counts_against_the_limit_of_its_pod() {
+    let test = "what_an_ephemeral_container_writes_counts_against_the_limit_of_its_pod";
+    if !has_kubectl(test) {
+        return;
+    }
+    let Some(machine) = Machine::new(test) else { return };
+    let served = Served::start(&machine, &["--eviction-monitoring-period", "300ms"]);
+    served.apply(&script("web", "exec tapp run", "    resources: {limits: {ephemeral-storage: 10Mi}}", ""));
+    served.ok(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
+    let fill = "dd if=/dev/zero of=/file bs=1M count=6; head -c 6000000 /dev/zero | tr '\\0' a; exec tapp run";
+    served.ok(&["debug", "web", "--image=tapp:1", "--container=hog", "--", "sh", "-c", fill]);
+    served.wait(&["get", "pod", "web", "-o", "jsonpath={.status.phase} {.status.reason}"], "Failed Evicted");
+    let message = "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi. ";
+    assert_eq!(served.pod("web")["status"]["message"], message);
+    let metrics = served.ok(&["get", "--raw", "/metrics"]);
+    assert!(metrics.lines().any(|line| line == "kubelet_evictions{eviction_signal=\"ephemeralpodfs.limit\"} 1"), "{metrics}");
+    served.ok(&["delete", "pod", "web", "--timeout=60s"]);
+}
+
+// k8s: 11.b.1, 10.d.12; unlike 11.b.2 with its hooks
+#[test]
+fn pods_that_a_new_engine_does_not_take_any_more_go_with_their_hooks_the_youngest_first() {
+    let test = "pods_that_a_new_engine_does_not_take_any_more_go_with_their_hooks_the_youngest_first";
+    if !has_kubectl(test) {
+        return;
+    }
+    let Some(machine) = Machine::new(test) else { return };
+    let mut served = Served::start(&machine, &["--max-pods", "3"]);
+    for name in ["second", "first", "last"] {
+        served.apply(&quiet(name, "", ""));
+        served.ok(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"]);
+        // Creation times are whole seconds, and equal ones say nothing.
+        let created = |pod: Value| pod["metadata"]["creationTimestamp"].as_str().expect("a time").to_owned();
+        let deadline = Instant::now() + PATIENCE;
+        while server_second(&served) <= created(served.pod(name)) {
+            assert!(Instant::now() < deadline, "time stands still");
+        }
+    }
+    let pid = rustix::process::Pid::from_child(&served.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the daemon is there");
+    served.child.wait().expect("it ends");
+    drop(served);
+
+    let served = Served::start(&machine, &["--max-pods", "2"]);
+    served.wait(&["get", "pod", "last", "-o", "jsonpath={.status.phase} {.status.reason}"], "Failed OutOfpods");
+    let message = "Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2";
+    assert_eq!(served.pod("last")["status"]["message"], format!("Pod was rejected: {message}"));
+    assert!(hook_succeeded(&machine, "last"), "its hook ran");
+    for name in ["first", "second"] {
+        let status = served.pod(name)["status"].clone();
+        assert_eq!((&status["phase"], &status["containerStatuses"][0]["restartCount"]), (&"Running".into(), &0.into()), "{name}: {status}");
+    }
+    let events = served.ok(&["get", "events", "-o", "jsonpath={range .items[*]}{.involvedObject.name}/{.reason}: {.message}{'\\n'}{end}"]);
+    assert!(events.lines().any(|line| line == format!("last/OutOfpods: {message}")), "{events}");
+    let why = machine.output(["why", "last"]);
+    let why = String::from_utf8_lossy(&why.stdout).into_owned();
+    assert!(why.contains("it Failed with reason OutOfpods (Pod was rejected: Node didn't have enough resource: pods,"), "{why}");
+    served.ok(&["delete", "pod", "--all", "--timeout=60s"]);
+}
+
+/// The present second, as the API writes it: that of an object that is made for it and is not kept.
+fn server_second(served: &Served<'_>) -> String {
+    served.ok(&["create", "configmap", "clock", "--dry-run=server", "-o", "jsonpath={.metadata.creationTimestamp}"])
 }
 
 // k8s: 4.a.21, 4.c.3, 8.a.21, 8.b.15

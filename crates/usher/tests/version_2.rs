@@ -3,6 +3,9 @@
 //! `cargo xtask vm` makes such a machine. Elsewhere these tests skip themselves: what they ask of version 1 is asked by the others.
 #![expect(clippy::print_stderr, reason = "skipped tests say so")]
 
+#[path = "observe/served.rs"]
+#[allow(dead_code, reason = "others use the rest of it")]
+mod served;
 mod support;
 
 use std::fs;
@@ -10,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
+use served::Served;
 use support::{Ended, Machine, Running};
 
 /// Where version 2 is mounted when it is alone.
@@ -108,6 +112,72 @@ fn a_container_that_eats_its_memory_is_told_as_killed_for_that_and_dies_as_a_who
     let told = ended.find(|entry| entry["runtime"]["runtimeEvent"] == "OomKilled");
     assert!(told.is_some_and(|entry| entry["runtime"]["count"].as_u64() >= Some(1)), "{}", ended.story());
     assert!(!ended.output().contains(&"survived".to_owned()), "{}", ended.story());
+}
+
+// k8s: 10.d.18
+#[test]
+fn a_resize_is_in_the_files_of_both_groups_or_in_none_while_memory_that_it_takes_is_in_use() {
+    let Some(machine) = machine("a_resize_is_in_the_files_of_both_groups_or_in_none_while_memory_that_it_takes_is_in_use") else { return };
+    let served = Served::start(&machine, &[]);
+    let spec = "terminationGracePeriodSeconds: 5
+containers:
+- name: app
+  image: busybox
+  imagePullPolicy: Never
+  command: [sh, -c, \"trap 'exit 0' TERM; head -c 20000000 /dev/zero > /dev/shm/held; touch /tmp/ready; while true; do sleep 0.1; done\"]
+  readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1, timeoutSeconds: 30}
+  resources: {requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}";
+    served.create_pod("resized", spec);
+    served.wait_ready("resized");
+    const POD: &str = "/api/v1/namespaces/default/pods/resized";
+    let before: Value = serde_json::from_str(&served.get(POD)).expect("JSON");
+    let mut of_pod = groups(before["metadata"]["uid"].as_str().expect("a uid"));
+    of_pod.sort_by_key(|path| path.components().count());
+    let files = |file: &str| {
+        let both: Vec<_> = of_pod.iter().take(2).map(|group| read(group, file)).collect();
+        assert_eq!(both[0], both[1], "{file}: the pod has what its only container has");
+        both[0].clone()
+    };
+    let resize = |requests: Value, limits: Value| {
+        let patch = json!({ "spec": { "containers": [{ "name": "app", "resources": { "requests": requests, "limits": limits } }] } });
+        let kind = "Content-Type: application/strategic-merge-patch+json";
+        let answer = served.ask("PATCH", &format!("{POD}/resize"), &[kind], &patch.to_string());
+        assert_eq!(answer.code, 200, "{answer:?}");
+    };
+    let condition = |pod: &Value| {
+        let all = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|condition| condition["type"] == "PodResizeInProgress")
+    };
+    let wait_done = |cpu: &str| {
+        served.wait("resized", cpu, |pod| {
+            let has = |pod: &Value| pod["status"]["containerStatuses"][0]["resources"]["limits"]["cpu"] == cpu;
+            pod.is_some_and(|pod| has(pod) && condition(pod).is_none())
+        });
+    };
+
+    resize(json!({ "cpu": "300m" }), json!({ "cpu": "400m", "memory": "128Mi" }));
+    wait_done("400m");
+    let written = [files("memory.max"), files("cpu.max"), files("cpu.weight")];
+    assert_eq!(written, [(128 << 20).to_string(), "40000 100000".to_owned(), files("cpu.weight")]);
+
+    resize(json!({ "memory": "4Mi" }), json!({ "cpu": "500m", "memory": "8Mi" }));
+    served.wait("resized", "the refusal", |pod| pod.and_then(condition).is_some_and(|condition| condition["reason"] == "Error"));
+    let refused: Value = serde_json::from_str(&served.get(POD)).expect("JSON");
+    let message = condition(&refused).expect("it waits")["message"].as_str().expect("a text").to_owned();
+    for whose in ["container \"app\"", "pod"] {
+        assert!(message.contains(&format!("attempting to set {whose} memory limit (8388608) below current usage (")), "{message}");
+    }
+    assert_eq!([files("memory.max"), files("cpu.max"), files("cpu.weight")], written, "nothing of it is written");
+
+    resize(json!({ "memory": "32Mi" }), json!({ "cpu": "500m", "memory": "96Mi" }));
+    wait_done("500m");
+    assert_eq!([files("memory.max"), files("cpu.max")], [(96 << 20).to_string(), "50000 100000".to_owned()]);
+    let after: Value = serde_json::from_str(&served.get(POD)).expect("JSON");
+    for field in ["containerID", "restartCount", "state"] {
+        assert_eq!(after["status"]["containerStatuses"][0][field], before["status"]["containerStatuses"][0][field], "{field}");
+    }
+    served.delete_pod("resized");
+    served.wait_gone("resized");
 }
 
 #[test]

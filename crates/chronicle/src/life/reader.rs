@@ -257,6 +257,7 @@ impl Reader {
             | Action::RemoveContainer { .. }
             | Action::CancelHook { .. }
             | Action::MeasureRoom
+            | Action::CheckMemory { .. }
             | Action::ResizePod { .. }
             | Action::ResizeContainer { .. }
             | Action::RunProbe { .. } => {}

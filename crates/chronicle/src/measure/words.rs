@@ -57,6 +57,7 @@ pub const fn trigger_word(trigger: KillTrigger) -> &'static str {
         KillTrigger::Evicted => "evicted",
         KillTrigger::Preempted => "preempted",
         KillTrigger::NodeShutdown => "node_shutdown",
+        KillTrigger::Rejected => "rejected",
         KillTrigger::Completed => "completed",
         KillTrigger::InitFailed => "init_failed",
         KillTrigger::ProbeFailed => "probe_failed",

@@ -99,7 +99,7 @@ fn counts_are_told_before_the_end_of_their_instance_and_before_a_deletion() {
         sieve.sift(vec![(at(count * 1000 + 5), finished(count, true))]);
     }
     let kill = lifecycle::KillPod { trigger: lifecycle::KillTrigger::Deleted, grace: lifecycle::Grace::FromSpec };
-    let kill = Record::Kill(Kill { kill, by: Some("a test".to_owned()), eviction: None });
+    let kill = Record::Kill(Kill { kill, by: Some("a test".to_owned()), eviction: None, rejection: None });
     let told = kept(sieve.sift(vec![(at(4000), kill.clone())]));
     assert!(matches!(&told[..], [Record::Probes(counts), other] if counts.successes == 3 && *other == kill), "{told:?}");
     let told = kept(sieve.sift(vec![(at(5000), exit())]));

@@ -188,6 +188,7 @@ fn asked_text(asked: &crate::life::Asked) -> String {
         KillTrigger::Evicted => "evicted",
         KillTrigger::Preempted => "preempted",
         KillTrigger::NodeShutdown => "stopped because the node shuts down,",
+        KillTrigger::Rejected => "stopped because the node does not take it any more,",
         KillTrigger::DeadlineExceeded | KillTrigger::Completed | KillTrigger::InitFailed | KillTrigger::ProbeFailed => "ended",
     };
     let grace = match asked.kill.grace {

@@ -179,7 +179,7 @@ fn a_hook_that_ate_the_grace_is_measured_with_its_kill() {
     let mut meter = running();
     let (container, container_id) = app();
     let kill = KillPod { trigger: KillTrigger::Deleted, grace: Grace::Seconds(4) };
-    assert_eq!(meter.take(at(100), &Record::Kill(chronicle::Kill { kill, by: None, eviction: None })), []);
+    assert_eq!(meter.take(at(100), &Record::Kill(chronicle::Kill { kill, by: None, eviction: None, rejection: None })), []);
     let began = Note::TerminationBegan { trigger: KillTrigger::Deleted, grace_secs: Some(4), shortened: false };
     assert_eq!(meter.take(at(100), &asked(9, Action::Note(began))), [Measure::Terminating(KillTrigger::Deleted)]);
     let cause = StopCause::Pod(KillTrigger::Deleted);

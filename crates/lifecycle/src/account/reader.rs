@@ -109,6 +109,7 @@ impl Reader {
             | Action::RunHook { .. }
             | Action::CancelHook { .. }
             | Action::MeasureRoom
+            | Action::CheckMemory { .. }
             | Action::ResizePod { .. }
             | Action::ResizeContainer { .. }
             | Action::RunProbe { .. }

@@ -51,7 +51,7 @@ fn evicted(cause: EvictionCause) -> (Vec<String>, lifecycle::PodStatus) {
     let now = Timestamp::from_nanos(5);
     let mut worker = PodWorker::new(spec(), now);
     let creation = worker.poll_action().expect("the sandbox is asked for").id;
-    worker.handle_eviction(Grace::Seconds(1), Eviction { cause, message: "Too much. ".to_owned() }, now);
+    worker.handle_eviction(Grace::Seconds(1), Eviction { cause, signal: String::new(), message: "Too much. ".to_owned() }, now);
     worker.handle_event(lifecycle::Event::SandboxFailed { id: creation, reason: "x".to_owned(), message: "y".to_owned() }, now);
     (events(&mut worker), worker.status())
 }
@@ -75,7 +75,11 @@ fn an_eviction_of_a_pod_that_goes_already_only_shortens_its_grace() {
     let mut worker = PodWorker::new(spec(), now);
     let kill = lifecycle::KillPod { trigger: lifecycle::KillTrigger::Deleted, grace: Grace::FromSpec };
     worker.handle_kill(kill, now);
-    worker.handle_eviction(Grace::Seconds(1), Eviction { cause: EvictionCause::NodePressure, message: "Too much. ".to_owned() }, now);
+    worker.handle_eviction(
+        Grace::Seconds(1),
+        Eviction { cause: EvictionCause::NodePressure, signal: String::new(), message: "Too much. ".to_owned() },
+        now,
+    );
     assert_eq!(events(&mut worker), [""; 0]);
     assert_eq!(worker.status().reason, "");
 }
@@ -92,4 +96,34 @@ fn a_pod_that_the_node_does_not_take_has_failed_before_anything_was_made() {
     assert_eq!((status.phase, status.reason.as_str()), (Phase::Failed, "OutOfcpu"));
     assert_eq!(status.message, "Pod was rejected: There is none");
     assert!(status.conditions.is_empty() && status.container_statuses.is_empty() && status.init_container_statuses.is_empty());
+}
+
+// k8s: 11.b.1, 10.d.12; unlike 11.b.2 with its hooks
+#[test]
+fn a_pod_that_a_new_engine_does_not_take_goes_in_its_own_grace_and_has_failed() {
+    let now = Timestamp::from_nanos(5);
+    let mut worker = PodWorker::new(spec(), now);
+    let creation = worker.poll_action().expect("the sandbox is asked for").id;
+    let rejection = Rejection { reason: "OutOfpods".to_owned(), message: "There are too many".to_owned() };
+    worker.handle_rejection(rejection.clone(), now);
+    worker.handle_rejection(rejection, now);
+    let began = std::iter::from_fn(|| worker.poll_action()).collect::<Vec<_>>();
+    let grace = began.iter().find_map(|step| {
+        let Action::Note(lifecycle::Note::TerminationBegan { trigger, grace_secs, .. }) = &step.action else { return None };
+        Some((*trigger, *grace_secs))
+    });
+    assert_eq!(grace, Some((lifecycle::KillTrigger::Rejected, Some(30))), "the grace of its spec");
+    let told = began.iter().filter(|step| matches!(&step.action, Action::RecordEvent(record) if record.reason == "OutOfpods"));
+    assert_eq!(told.count(), 1, "told once");
+    worker.handle_event(lifecycle::Event::SandboxFailed { id: creation, reason: "x".to_owned(), message: "y".to_owned() }, now);
+    let status = worker.status();
+    assert_eq!((status.phase, status.reason.as_str()), (Phase::Failed, "OutOfpods"));
+    assert_eq!(status.message, "Pod was rejected: There are too many");
+    assert!(!status.conditions.iter().any(|condition| condition.kind == ConditionKind::DisruptionTarget));
+}
+
+// k8s: 3.f.12
+#[test]
+fn the_node_waits_half_longer_than_the_grace_and_at_least_ten_seconds() {
+    assert_eq!([0, 1, 7, 30].map(|secs| lifecycle::patience(secs).as_millis()), [10_000, 10_000, 10_500, 45_000]);
 }

@@ -180,18 +180,87 @@ fn a_limit_below_what_is_in_use_is_refused_told_once_and_tried_again() {
     ), @r#"
     5.000 MeasureRoom
     5.000 Normal ResizeStarted pod: Pod resize started: {"containers":[{"name":"a","resources":{"limits":{"memory":"1Mi"}}}],"generation":2}
-    5.000 ResizeContainer a#0 memory -/1Mi
+    5.000 CheckMemory a memory -/1Mi and pod
     5.000 a: Running, ready, has memory -/4Mi, is to have memory -/1Mi
     5.000 PodResizeInProgress=True
+    5.000 ResizeContainer a#0 memory -/1Mi
     5.000 Warning ResizeError pod: Pod resize error: {"containers":[{"name":"a","resources":{"limits":{"memory":"1Mi"}}}],"generation":2,"error":"in use"}
     5.000 PodResizeInProgress=True Error (in use)
+    15.000 CheckMemory a memory -/1Mi and pod
     15.000 ResizeContainer a#0 memory -/1Mi
+    25.000 CheckMemory a memory -/1Mi and pod
     25.000 ResizeContainer a#0 memory -/1Mi
     25.000 ResizePod a memory -/1Mi
     25.000 a: Running, ready, has memory -/1Mi
     25.000 Normal ResizeCompleted pod: Pod resize completed: {"containers":[{"name":"a","resources":{"limits":{"memory":"1Mi"}}}],"generation":2}
     25.000 Stalled
     "#);
+}
+
+// k8s: 10.d.18
+#[test]
+fn nothing_is_written_before_all_memory_that_is_to_be_taken_is_free() {
+    assert_snapshot!(play(
+        "app a memory -/4194304
+         app b memory -/4194304 cpu 100/200
+         app c memory -/4194304 restartOnMemory
+         at 5s resize a memory -/1048576
+         at 5s resize b memory -/2097152 cpu 100/400
+         resize memory fails 2 in_use
+         until 40s
+         from 5s
+         show conditions"
+    ), @r#"
+    5.000 MeasureRoom
+    5.000 MeasureRoom
+    5.000 Normal ResizeStarted pod: Pod resize started: {"containers":[{"name":"a","resources":{"limits":{"memory":"1Mi"}}},{"name":"b","resources":{"limits":{"cpu":"400m","memory":"2Mi"},"requests":{"cpu":"100m"}}},{"name":"c","resources":{"limits":{"memory":"4Mi"}}}],"generation":3}
+    5.000 CheckMemory a memory -/1Mi, b cpu 100m/400m memory -/2Mi and pod
+    5.000 a: Running, ready, has memory -/4Mi, is to have memory -/1Mi
+    5.000 b: Running, ready, has cpu 100m/200m memory -/4Mi, is to have cpu 100m/400m memory -/2Mi
+    5.000 PodResizeInProgress=True
+    5.000 Warning ResizeError pod: Pod resize error: {"containers":[{"name":"a","resources":{"limits":{"memory":"1Mi"}}},{"name":"b","resources":{"limits":{"cpu":"400m","memory":"2Mi"},"requests":{"cpu":"100m"}}},{"name":"c","resources":{"limits":{"memory":"4Mi"}}}],"generation":3,"error":"in use"}
+    5.000 PodResizeInProgress=True Error (in use)
+    15.000 CheckMemory a memory -/1Mi, b cpu 100m/400m memory -/2Mi and pod
+    25.000 CheckMemory a memory -/1Mi, b cpu 100m/400m memory -/2Mi and pod
+    25.000 ResizePod a memory -/4Mi, b cpu 100m/400m memory -/4Mi, c memory -/4Mi
+    25.000 ResizeContainer a#0 memory -/1Mi
+    25.000 ResizeContainer b#0 cpu 100m/400m memory -/2Mi
+    25.000 a: Running, ready, has memory -/1Mi
+    25.000 ResizePod a memory -/1Mi, b cpu 100m/400m memory -/2Mi, c memory -/4Mi
+    25.000 b: Running, ready, has cpu 100m/400m memory -/2Mi
+    25.000 Normal ResizeCompleted pod: Pod resize completed: {"containers":[{"name":"a","resources":{"limits":{"memory":"1Mi"}}},{"name":"b","resources":{"limits":{"cpu":"400m","memory":"2Mi"},"requests":{"cpu":"100m"}}},{"name":"c","resources":{"limits":{"memory":"4Mi"}}}],"generation":3}
+    25.000 Stalled
+    "#);
+}
+
+// k8s: 4.a.10
+#[test]
+fn what_is_restarted_for_a_resize_need_not_have_its_memory_free() {
+    assert_snapshot!(play(
+        "app a memory -/4194304 restartOnMemory
+         app b memory -/4194304
+         at 5s resize a memory -/1048576
+         at 5s resize b memory -/2097152
+         until 40s
+         from 5s
+         hide events"
+    ), @"
+    5.000 MeasureRoom
+    5.000 MeasureRoom
+    5.000 CheckMemory b memory -/2Mi
+    5.000 a: Running, ready, has memory -/4Mi, is to have memory -/1Mi
+    5.000 b: Running, ready, has memory -/4Mi, is to have memory -/2Mi
+    5.000 StopContainer a#0 kill after 30s
+    5.000 ResizeContainer b#0 memory -/2Mi
+    5.000 b: Running, ready, has memory -/2Mi
+    5.000 a: Terminated 0 Completed, is to have memory -/1Mi
+    5.000 InspectImage a
+    5.000 CreateContainer a#1
+    5.000 StartContainer a#1
+    5.000 ResizePod a memory -/1Mi, b memory -/2Mi
+    5.000 a: Running, restarts 1, last 0 Completed, ready, has memory -/1Mi
+    5.000 Stalled
+    ");
 }
 
 #[test]
@@ -255,10 +324,12 @@ fn an_engine_that_takes_over_goes_on_with_a_resize() {
          hide events"
     ), @"
     5.000 MeasureRoom
-    5.000 ResizeContainer a#0 memory -/1Mi
+    5.000 CheckMemory a memory -/1Mi and pod
     5.000 a: Running, ready, has memory -/4Mi, is to have memory -/1Mi
+    5.000 ResizeContainer a#0 memory -/1Mi
     6.000 stops
     8.000 starts
+    15.000 CheckMemory a memory -/1Mi and pod
     15.000 ResizeContainer a#0 memory -/1Mi
     15.000 ResizePod a memory -/1Mi
     15.000 a: Running, ready, has memory -/1Mi

@@ -17,7 +17,7 @@
 //! at 3s delete grace 5   at 3s exit a1 1       at 3s lose sandbox    at 3s engine away 5s
 //! at 3s image a1 img2    at 3s deadline 60     at 3s debug d1 image img2
 //! at 3s resize a1 cpu 100/200 memory 64/-    at 3s room
-//! room cpu 4000 usedCpu 3000    (again for the next time that it is measured)    resize a1 fails 2 busy    resize pod fails 1 busy
+//! room cpu 4000 usedCpu 3000    (again for the next time that it is measured)    resize a1 fails 2 busy    resize pod fails 1 busy    resize memory fails 1 in_use
 //! until 60s              show tells notes      hide shows            from 3s             only a1
 //! ```
 //!
@@ -614,6 +614,16 @@ impl Behaviour {
 }
 
 impl Scripted {
+    fn resize_step(&mut self, whom: &str) -> Timed<Result<(), String>> {
+        match self.resize_failures.get_mut(whom) {
+            Some((left, error)) if *left > 0 => {
+                *left -= 1;
+                Timed::now(Err(error.clone()))
+            }
+            Some(_) | None => Timed::now(Ok(())),
+        }
+    }
+
     fn container(&mut self, name: &str) -> &mut Behaviour {
         self.containers.entry(name.to_owned()).or_default()
     }
@@ -726,13 +736,11 @@ impl Nature for Scripted {
     }
 
     fn resize(&mut self, container: Option<&str>) -> Timed<Result<(), String>> {
-        match self.resize_failures.get_mut(container.unwrap_or("pod")) {
-            Some((left, error)) if *left > 0 => {
-                *left -= 1;
-                Timed::now(Err(error.clone()))
-            }
-            Some(_) | None => Timed::now(Ok(())),
-        }
+        self.resize_step(container.unwrap_or("pod"))
+    }
+
+    fn memory_check(&mut self, _containers: &BTreeMap<String, Resources>) -> Timed<Result<(), String>> {
+        self.resize_step("memory")
     }
 
     fn pull_cancelled_after(&mut self) -> Duration {

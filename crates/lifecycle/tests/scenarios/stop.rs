@@ -520,6 +520,56 @@ fn an_eviction_gives_one_second() {
     ");
 }
 
+// k8s: 3.f.12
+#[test]
+fn an_evicted_pod_that_does_not_go_in_time_is_told_so_and_goes_later() {
+    assert_snapshot!(play(
+        "app a
+         term a ignored
+         kill a takes 12s
+         at 5s evict grace 1
+         from 5s
+         hide shows"
+    ), @"
+    5.000 evict grace 1
+    5.000 Warning Evicted pod: The node was low on resource: memory. 
+    5.000 Normal Killing a: Stopping container a
+    5.000 StopContainer a#0 kill after 2s
+    7.000 KillContainer a#0
+    15.000 Warning ExceededGracePeriod pod: Container runtime did not kill the pod within specified grace period.
+    17.000 Warning FailedKillPod pod: error killing pod: container a is still alive after SIGKILL
+    17.000 KillContainer a#0
+    19.000 StopSandbox
+    19.000 CleanUpPod
+    19.000 Gone
+    ");
+}
+
+// k8s: 3.f.12
+#[test]
+fn the_nodes_patience_is_half_as_long_again_as_the_grace() {
+    assert_snapshot!(play(
+        "pod grace 20
+         app a
+         term a ignored
+         kill a takes 12s
+         at 5s shutdown
+         from 5s
+         hide shows"
+    ), @"
+    5.000 shutdown
+    5.000 Normal Killing a: Stopping container a
+    5.000 StopContainer a#0 kill after 20s
+    25.000 KillContainer a#0
+    35.000 Warning ExceededGracePeriod pod: Container runtime did not kill the pod within specified grace period.
+    35.000 Warning FailedKillPod pod: error killing pod: container a is still alive after SIGKILL
+    35.000 KillContainer a#0
+    37.000 StopSandbox
+    37.000 CleanUpPod
+    37.000 Gone
+    ");
+}
+
 // k8s: 4.a.20, 8.a.20, 8.b.14, 8.b.15, 8.b.16, 3.f.1
 #[test]
 fn a_preempted_pod_has_failed_with_the_grace_of_its_spec() {

@@ -208,3 +208,38 @@ fn a_shorter_deadline_counts_from_the_start_of_the_pod() {
     8.000 Gone
     ");
 }
+
+// k8s: 4.a.8: what it was asked to be is what it is, whatever the manifest has come to say by then.
+#[test]
+fn another_image_while_the_container_is_made_replaces_it_when_it_runs() {
+    assert_snapshot!(play(
+        "app a
+         create a takes 4s
+         at 2s image a img2
+         until 30s
+         hide conditions"
+    ), @r#"
+    0.000 CreateSandbox 0
+    0.000 a: Waiting ContainerCreating
+    0.000 phase Pending
+    0.000 InspectImage a
+    0.000 Normal Pulled a: Container image "img" already present on machine and can be accessed by the pod
+    0.000 CreateContainer a#0
+    4.000 Normal Created a: Container created
+    4.000 StartContainer a#0
+    4.000 Normal Started a: Container started
+    4.000 Normal Killing a: Container a definition changed, will be restarted
+    4.000 StopContainer a#0 kill after 30s
+    4.000 a: Running, ready
+    4.000 phase Running
+    4.000 a: Terminated 0 Completed
+    4.000 InspectImage a
+    4.000 Normal Pulled a: Container image "img2" already present on machine and can be accessed by the pod
+    4.000 CreateContainer a#1
+    8.000 Normal Created a: Container created
+    8.000 StartContainer a#1
+    8.000 Normal Started a: Container started
+    8.000 a: Running, restarts 1, last 0 Completed, ready
+    8.000 TimeUp
+    "#);
+}

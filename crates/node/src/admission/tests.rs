@@ -157,3 +157,15 @@ fn large_pages_that_nobody_has_set_aside_are_told_with_their_size() {
     check(&wants, &some, &[], Ok(&[]));
     check(&wants, &some, &[other], Err(("OutOfhugepages-2Mi", &text(2 << 20, 4 << 20))));
 }
+
+// k8s: 11.b.20
+#[test]
+fn a_pod_counts_with_what_it_has_and_not_with_what_a_resize_wants() {
+    let resources = json!({ "requests": { "cpu": "100", "memory": "1Ti", "ephemeral-storage": "1Gi" } });
+    let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [{ "name": "a", "resources": resources }, { "name": "b" }] } }))
+        .expect("a pod");
+    let has = Resources { cpu_request_millis: Some(250), memory_request_bytes: Some(64 << 20), ..Resources::default() };
+    let counted = as_allocated(&pod, &BTreeMap::from([("a".to_owned(), has), ("b".to_owned(), Resources::default())]));
+    assert_eq!(["cpu", "memory", "ephemeral-storage"].map(|name| request(&counted, name)), [250, 64 << 20, 1 << 30]);
+    assert_eq!(request(&as_allocated(&pod, &BTreeMap::new()), "cpu"), 100_000);
+}

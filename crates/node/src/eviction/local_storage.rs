@@ -12,6 +12,21 @@ use crate::quantity::Amount;
 /// The name of the resource.
 pub const EPHEMERAL_STORAGE: &str = "ephemeral-storage";
 
+/// What an emptyDir, a pod and a container exceed, in the reference's words for its metric.
+pub const LIMIT_SIGNALS: [&str; 3] = [EMPTY_DIR_LIMIT, POD_LIMIT, CONTAINER_LIMIT];
+const EMPTY_DIR_LIMIT: &str = "emptydirfs.limit";
+const POD_LIMIT: &str = "ephemeralpodfs.limit";
+const CONTAINER_LIMIT: &str = "ephemeralcontainerfs.limit";
+
+/// What a pod exceeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// One of [`LIMIT_SIGNALS`].
+    pub signal: &'static str,
+    /// What the pod is told, in the reference's words (k8s: 8.a.19).
+    pub message: String,
+}
+
 /// What a pod uses of the disk, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StorageUse {
@@ -26,9 +41,10 @@ pub fn is_limited(pod: &Pod) -> bool {
     size_limits(pod).next().is_some() || containers(pod).any(|container| limit(container).is_some())
 }
 
-/// What the pod is told that exceeds a limit, in the reference's words and order (k8s: 8.a.19).
-pub fn exceeded(pod: &Pod, used: &StorageUse) -> Option<String> {
-    of_empty_dirs(pod, used).or_else(|| of_pod(pod, used)).or_else(|| of_containers(pod, used))
+/// The first limit that the pod exceeds, in the reference's order (k8s: 8.a.19).
+pub fn exceeded(pod: &Pod, used: &StorageUse) -> Option<Exceeded> {
+    let limits = [(EMPTY_DIR_LIMIT, of_empty_dirs(pod, used)), (POD_LIMIT, of_pod(pod, used)), (CONTAINER_LIMIT, of_containers(pod, used))];
+    limits.into_iter().find_map(|(signal, message)| Some(Exceeded { signal, message: message? }))
 }
 
 fn of_empty_dirs(pod: &Pod, used: &StorageUse) -> Option<String> {

@@ -14,8 +14,6 @@ use super::threshold::{EvictionConfig, Threshold};
 
 /// Grace of a pod that a hard threshold or a limit of its own evicts, in seconds (k8s: 4.a.18).
 pub const IMMEDIATE_GRACE_SECS: u64 = 1;
-/// k8s: 3.f.12
-const PATIENCE_MIN: Duration = Duration::from_secs(10);
 
 /// What was read of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +70,6 @@ impl Shortage {
         }
         config.pod_grace_secs_max.min(own.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(u64::MAX))
     }
-}
-
-/// How long a pod that was evicted with this grace is waited for before another one is chosen (k8s: 3.f.12).
-pub fn patience(grace_secs: u64) -> Duration {
-    (Duration::from_secs(grace_secs) * 3 / 2).max(PATIENCE_MIN)
 }
 
 /// What a threshold is compared with.

@@ -39,8 +39,11 @@ impl PodFolders {
                 found.volumes.insert(volume.name.clone(), place.path);
             }
         }
-        for container in pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten())) {
-            found.logs.insert(container.name.clone(), logs.join(&container.name));
+        if let Some(spec) = &pod.spec {
+            let usual = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|container| &container.name);
+            // They have no limits of their own, and count against the pod's.
+            let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| &container.name);
+            found.logs.extend(usual.chain(ephemeral).map(|name| (name.clone(), logs.join(name))));
         }
         // Oldest first: the newest instance is what stays.
         found.layers = stats.containers.iter().map(|stats| (stats.name.clone(), stats.writable_layer.clone())).collect();

@@ -12,8 +12,8 @@ use lifecycle::{Eviction, EvictionCause, Grace, Timestamp};
 use runtime::{PodStats, Runtime};
 
 use super::disk_usage::DiskMeter;
-use super::local_storage;
-use super::manager::{IMMEDIATE_GRACE_SECS, Manager, Observations, Shortage, patience};
+use super::local_storage::{self, Exceeded};
+use super::manager::{IMMEDIATE_GRACE_SECS, Manager, Observations, Shortage};
 use super::message::{ContainerUse, eviction_message, shortage_text};
 use super::rank::{Candidate, is_critical, rank};
 use super::reading::observations;
@@ -159,9 +159,9 @@ impl<R: Runtime> Watch<R> {
             let used = subject.folders.storage_use(&self.meter);
             match local_storage::exceeded(&subject.watched.pod, &used) {
                 None => kept.push(subject),
-                Some(message) => {
+                Some(Exceeded { signal, message }) => {
                     let by = format!("the node: {}", message.trim_end_matches(['.', ' ']));
-                    let eviction = Eviction { cause: EvictionCause::LocalStorage, message };
+                    let eviction = Eviction { cause: EvictionCause::LocalStorage, signal: signal.to_owned(), message };
                     self.evict(&subject, IMMEDIATE_GRACE_SECS, eviction, by, now);
                     has_evicted = true;
                 }
@@ -182,7 +182,8 @@ impl<R: Runtime> Watch<R> {
             return;
         };
         let containers = self.container_uses(first, signal);
-        let eviction = Eviction { cause: EvictionCause::NodePressure, message: eviction_message(shortage, &containers) };
+        let message = eviction_message(shortage, &containers);
+        let eviction = Eviction { cause: EvictionCause::NodePressure, signal: signal.name().to_owned(), message };
         let own = first.watched.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
         let secs = shortage.grace_secs(self.manager.config(), own);
         self.evict(first, secs, eviction, format!("the node: {}", shortage_text(shortage)), now);
@@ -191,7 +192,7 @@ impl<R: Runtime> Watch<R> {
     fn evict(&mut self, subject: &Subject<'_>, secs: u64, eviction: Eviction, by: String, now: Timestamp) {
         tracing::info!(pod = subject.watched.pod.metadata.name, why = eviction.message, "a pod is evicted");
         subject.watched.handle.evict(Grace::Seconds(secs), eviction, by);
-        self.evicted.insert(subject.uid.to_owned(), now + patience(secs));
+        self.evicted.insert(subject.uid.to_owned(), now + lifecycle::patience(secs));
     }
 
     async fn stats(&self, uid: &str) -> Option<PodStats> {

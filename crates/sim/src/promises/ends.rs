@@ -34,7 +34,7 @@ impl Ends {
             KillTrigger::DeadlineExceeded => deadline(known).is_some_and(|deadline| deadline <= window.at),
             // Judged with the probes.
             KillTrigger::ProbeFailed => true,
-            KillTrigger::Deleted | KillTrigger::Evicted | KillTrigger::Preempted | KillTrigger::NodeShutdown => {
+            KillTrigger::Deleted | KillTrigger::Evicted | KillTrigger::Preempted | KillTrigger::NodeShutdown | KillTrigger::Rejected => {
                 matches!(window.input, Some(What::Asked(kill)) if kill.trigger == trigger)
             }
         };

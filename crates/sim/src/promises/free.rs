@@ -1,13 +1,13 @@
 //! What holds for every pod, also for those with something that the models do not follow: rules that have all containers begin again,
-//! manifests that name other images, images that are mounted.
+//! images that are mounted.
 
 use std::collections::BTreeMap;
 
-use lifecycle::{ContainerState, Phase, RestartAction};
+use lifecycle::{ContainerState, Phase};
 
 use super::{Promise, Verdict};
-use crate::known::{Known, KnownContainer, Window};
-use crate::story::{End, Story, What};
+use crate::known::{Known, KnownContainer, Window, begins_all_again, windows};
+use crate::story::{End, Story};
 
 const GONE: &str = "a pod that was killed is gone in the end";
 const COUNT: &str = "restart counts never fall";
@@ -17,19 +17,19 @@ const ALIVE: &str = "only what lives is shown as running";
 /// Whether the models do not follow this story.
 pub(super) fn is_free(story: &Story) -> bool {
     let mut containers = story.pod.init_containers.iter().chain(&story.pod.containers);
-    let has_more = containers.any(|container| {
-        let mut rules = container.restart_policy_rules.iter();
-        !container.volume_images.is_empty() || rules.any(|rule| rule.action == RestartAction::RestartAllContainers)
-    });
-    let image = |spec: &lifecycle::PodSpec| {
-        let containers = spec.init_containers.iter().chain(&spec.containers);
-        containers.map(|container| container.image.clone()).collect::<Vec<_>>()
-    };
-    let is_changed = |what: &What| {
-        let What::Updated(spec) = what else { return false };
-        image(spec) != image(&story.pod) || spec.active_deadline_secs != story.pod.active_deadline_secs
-    };
-    has_more || story.entries.iter().any(|entry| is_changed(&entry.what))
+    containers.any(|container| !container.volume_images.is_empty()) || begins_again(story)
+}
+
+/// Whether a rule has all containers begin again; a pod that only has such rules is like any other.
+fn begins_again(story: &Story) -> bool {
+    let mut known = Known::new(story);
+    windows(story).iter().any(|window| {
+        known.hear(window);
+        let mut containers = known.containers.iter();
+        let by_rule = containers.any(|container| container.exit().is_some_and(|exit| begins_all_again(container.spec, exit)));
+        known.see(window);
+        by_rule
+    })
 }
 
 /// Judges what holds for every pod.

@@ -85,6 +85,7 @@ impl Instances {
             | Action::CreateContainer { .. }
             | Action::CancelHook { .. }
             | Action::MeasureRoom
+            | Action::CheckMemory { .. }
             | Action::ResizePod { .. }
             | Action::RecordEvent(_)
             | Action::Note(_) => Ok(()),

@@ -5,8 +5,10 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a promise looks at some kinds of actions and events and lets all others pass")]
 
 mod accounts;
+mod again;
 mod ends;
 mod free;
+mod images;
 mod instances;
 mod probes;
 mod resizes;
@@ -87,6 +89,8 @@ fn judge_windows(story: &Story) -> Option<Broken> {
             Box::new(instances::Instances::default()),
             Box::new(resizes::Resizes::new(story)),
             Box::new(free::Free::default()),
+            Box::new(images::Images::new(story)),
+            Box::new(again::Again::new(story)),
             Box::new(accounts::Accounts),
         ]
     } else {
@@ -114,6 +118,7 @@ fn foretold<'a>(story: &'a Story) -> Vec<Box<dyn Promise<'a> + 'a>> {
         Box::new(stops::Stops::new(story)),
         Box::new(probes::Probes::new(story)),
         Box::new(resizes::Resizes::new(story)),
+        Box::new(images::Images::new(story)),
         Box::new(status::Shown::new(story)),
         Box::new(ends::Ends::new(story)),
         Box::new(accounts::Accounts),

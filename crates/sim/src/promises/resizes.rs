@@ -16,6 +16,7 @@ const GRANTED: &str = "a container gets no more than the node has room for";
 const SHOWN: &str = "what is shown of resources is what the runtime was told last";
 const DONE: &str = "a resize is over when everything that runs has what the manifest says";
 const ASKED: &str = "a resize that was deferred is asked for again in time";
+const WHOLE: &str = "nothing of a resize is written while memory that it takes is in use";
 const POLICY: &str = "a resize restarts only containers whose policy says so";
 
 /// As the reference has it.
@@ -30,13 +31,25 @@ pub(super) struct Resizes {
     deferred_since: Option<Timestamp>,
     room: Option<Room>,
     steps: BTreeMap<lifecycle::ActionId, (usize, Resources)>,
+    check: Check,
+}
+
+/// What is known of the memory that a resize takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// Nothing, or that it is free.
+    Open,
+    /// It is being looked at.
+    Asked(lifecycle::ActionId),
+    /// It is in use, and nothing has ended or been granted since.
+    Refused,
 }
 
 impl Resizes {
     pub(super) fn new(story: &Story) -> Self {
         let containers = story.pod.init_containers.iter().chain(&story.pod.containers).chain(&story.pod.ephemeral_containers);
         let wanted: Vec<_> = containers.map(|spec| spec.resources).collect();
-        Self { in_use: wanted.clone(), allocated: wanted, deferred_since: None, room: None, steps: BTreeMap::new() }
+        Self { in_use: wanted.clone(), allocated: wanted, deferred_since: None, room: None, steps: BTreeMap::new(), check: Check::Open }
     }
 
     fn answered(&mut self, known: &Known<'_>, event: &Event, now: Timestamp) {
@@ -48,12 +61,17 @@ impl Resizes {
                 }
                 self.room = Some(*room);
                 if fits(known, *room) {
+                    self.check = Check::Open;
                     self.allocated = wanted;
                     self.deferred_since = None;
                 } else {
                     self.deferred_since = can_fit(known, *room).then_some(now);
                 }
             }
+            Event::Resized { id, error } if self.check == Check::Asked(*id) => {
+                self.check = if error.is_some() { Check::Refused } else { Check::Open };
+            }
+            Event::ContainerExited { .. } | Event::SandboxLost { .. } => self.check = Check::Open,
             Event::Resized { id, error: None } => {
                 if let Some((index, to)) = self.steps.remove(id) {
                     self.in_use[index] = to;
@@ -70,6 +88,12 @@ impl Resizes {
                 self.in_use[index] = *resources;
                 self.expect_within(index, *resources, container)
             }
+            Action::CheckMemory { .. } => {
+                self.check = Check::Asked(id);
+                Ok(())
+            }
+            Action::ResizePod { .. } if self.check != Check::Open => Err((WHOLE, "the pod's group is written".to_owned())),
+            Action::ResizeContainer { container, .. } if self.check != Check::Open => Err((WHOLE, format!("{container} is written"))),
             Action::ResizeContainer { container, resources, .. } => {
                 let Some(index) = known.index(container) else { return Ok(()) };
                 self.steps.insert(id, (index, *resources));

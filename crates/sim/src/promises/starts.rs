@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lifecycle::{Action, Event, Exit, Hook, ImageInspection, ImagePullPolicy, Role, Timestamp};
+use lifecycle::{Action, Event, Exit, Hook, ImageInspection, ImagePullPolicy, Note, PodSpec, Role, StopCause, Timestamp};
 
 use super::{Promise, Verdict};
 use crate::known::{Known, KnownContainer, Window, is_restarted};
@@ -47,6 +47,8 @@ pub(super) struct Starts {
     /// The sandbox in which the newest instance was.
     instance_epoch: Vec<u32>,
     startup_succeeded: Vec<bool>,
+    /// It is stopped for another image: one that is stopped as soon as it is there lets nobody start.
+    makes_place: Vec<bool>,
     epoch: u32,
     last_at: Timestamp,
 }
@@ -63,6 +65,7 @@ impl Starts {
             passed: vec![false; count],
             instance_epoch: vec![0; count],
             startup_succeeded: vec![false; count],
+            makes_place: vec![false; count],
             epoch: 0,
             last_at: story.start,
         }
@@ -107,13 +110,20 @@ impl Starts {
         }
     }
 
-    fn note_passed(&mut self, known: &Known<'_>) {
+    fn note_passed(&mut self, known: &Known<'_>, window: &Window<'_>) {
         for (index, container) in known.containers.iter().enumerate() {
+            let began = |action: &Action| {
+                let cause = StopCause::DefinitionChanged;
+                matches!(action, Action::Note(Note::StopBegan { container: name, cause: of, .. }) if *of == cause && *name == container.spec.name)
+            };
+            self.makes_place[index] |= window.did.iter().any(|step| began(&step.action));
+            self.makes_place[index] &= container.is_alive();
             self.passed[index] |= match container.role {
                 Role::Regular | Role::Ephemeral => false,
                 Role::Sidecar => {
                     let has_started = container.spec.startup_probe.is_none() || self.startup_succeeded[index];
-                    container.is_alive() && container.is_up && has_started && self.is_reached(known, index)
+                    let is_there = container.is_alive() && container.is_up && !self.makes_place[index];
+                    is_there && has_started && self.is_reached(known, index)
                 }
                 Role::Init => {
                     let has_succeeded = container.exit().is_some_and(|exit| exit.code == 0 && exit.reason != "OOMKilled");
@@ -157,6 +167,17 @@ impl Starts {
             Some(_) | None => FIRST_PAUSE,
         };
         self.image.insert(image.to_owned(), Pause { length, updated_at: at });
+    }
+
+    /// k8s: 5.b.7: another image begins without the pauses that the old one had earned.
+    fn note_images(&mut self, known: &Known<'_>, spec: &PodSpec) {
+        for (index, changed) in spec.init_containers.iter().chain(&spec.containers).enumerate() {
+            if known.containers[index].spec.image != changed.image {
+                self.crash[index] = None;
+                self.retry_at[index] = None;
+                self.pull_just_failed[index] = false;
+            }
+        }
     }
 
     /// What a failed step means for the next try; before the answer is taken in, since it ends the step.
@@ -250,6 +271,9 @@ impl<'a> Promise<'a> for Starts {
             }
         }
         self.note_failures(known, window);
+        if let Some(What::Updated(spec)) = window.input {
+            self.note_images(known, spec);
+        }
         if let Some(What::Told(Event::SandboxLost { .. })) = window.input {
             self.passed.fill(false);
             self.startup_succeeded.fill(false);
@@ -269,14 +293,13 @@ impl<'a> Promise<'a> for Starts {
             self.startup_succeeded[index] = false;
         }
         for step in &window.did {
-            if let Action::Note(lifecycle::Note::ProbeTurned { container, probe: lifecycle::ProbeKind::Startup, success: true }) =
-                &step.action
+            if let Action::Note(Note::ProbeTurned { container, probe: lifecycle::ProbeKind::Startup, success: true }) = &step.action
                 && let Some(index) = known.index(container)
             {
                 self.startup_succeeded[index] = true;
             }
         }
-        self.note_passed(known);
+        self.note_passed(known, window);
         // Several starts can begin and end in one window; what each means for the next is taken in one by one.
         let mut known_so_far: Vec<bool> = known.containers.iter().map(KnownContainer::is_busy).collect();
         for step in &window.did {
@@ -315,6 +338,7 @@ fn start_action<'b>(known: &Known<'_>, action: &'b Action) -> Option<(&'b str, b
         | Action::RunHook { .. }
         | Action::CancelHook { .. }
         | Action::MeasureRoom
+        | Action::CheckMemory { .. }
         | Action::ResizePod { .. }
         | Action::ResizeContainer { .. }
         | Action::RunProbe { .. }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lifecycle::{
-    Action, Condition, ConditionKind, ContainerState, ContainerStatus, Exit, KillTrigger, Note, Phase, PodStatus, ProbeKind, Role,
-    Terminated,
+    Action, Condition, ConditionKind, ContainerState, ContainerStatus, Exit, KillTrigger, Note, Phase, PodStatus, ProbeKind, RestartAction,
+    Role, Terminated,
 };
 
 use super::{Promise, Verdict};
@@ -58,7 +58,9 @@ impl Shown {
                 return Err((COUNT, format!("{name}: {} after {}", status.restart_count, before.restart_count)));
             }
             if container.is_busy() && known.termination.is_none() {
-                return if status == before { Ok(()) } else { Err((FROZEN, format!("{status:?} after {before:?}"))) };
+                // A start that was given up for another image begins anew, and shows that.
+                let is_another = status.image != before.image;
+                return if status == before || is_another { Ok(()) } else { Err((FROZEN, format!("{status:?} after {before:?}"))) };
             }
             let leaves = !matches!(status.state, ContainerState::Terminated(_));
             if let (ContainerState::Terminated(ended), true) = (&before.state, leaves) {
@@ -315,5 +317,10 @@ fn conditions(known: &Known<'_>, status: &PodStatus) -> Vec<Condition> {
     conditions.push(condition(ConditionKind::Ready, is_ready, reason, message.clone()));
     conditions.push(condition(ConditionKind::ContainersReady, is_ready, reason, message));
     conditions.push(plain(ConditionKind::PodScheduled, true));
+    // k8s: 6.d.9: where it comes true, other promises judge the story.
+    let mut rules = known.pod.all_containers().flat_map(|spec| &spec.restart_policy_rules);
+    if rules.any(|rule| rule.action == RestartAction::RestartAllContainers) {
+        conditions.push(plain(ConditionKind::AllContainersRestarting, false));
+    }
     conditions
 }

@@ -256,6 +256,8 @@ impl Stops {
                 message if record.reason == "Killing" && message.contains("failed startup probe") => Some(ProbeKind::Startup),
                 // k8s: 4.a.10: whether it is due is judged with the resizes.
                 message if record.reason == "Killing" && message.ends_with("resize requires restart") => None,
+                // k8s: 4.a.8, 4.a.9: whether it is due is judged with the images.
+                message if record.reason == "Killing" && message.contains(" definition changed") => None,
                 _ => continue,
             };
             let Some(index) = record.about.as_ref().and_then(|about| known.index(about.container())) else { continue };

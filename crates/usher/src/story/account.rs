@@ -35,6 +35,7 @@ fn cause(account: &GraceAccount) -> &'static str {
         StopCause::Pod(KillTrigger::Evicted) => "because the pod was evicted",
         StopCause::Pod(KillTrigger::Preempted) => "because a critical pod needed the place",
         StopCause::Pod(KillTrigger::NodeShutdown) => "because the node shuts down",
+        StopCause::Pod(KillTrigger::Rejected) => "because the node does not take the pod any more",
         StopCause::Pod(KillTrigger::Completed) => "because the pod's other containers were done",
         StopCause::Pod(KillTrigger::InitFailed) => "because an init container failed",
         StopCause::Pod(KillTrigger::ProbeFailed) => "because its probe failed and nothing restarts it",

@@ -202,6 +202,7 @@ impl Story {
             | Action::RemoveContainer { .. }
             | Action::CancelHook { .. }
             | Action::MeasureRoom
+            | Action::CheckMemory { .. }
             | Action::ResizePod { .. }
             | Action::ResizeContainer { .. }
             | Action::RunProbe { .. } => Vec::new(),
@@ -323,9 +324,14 @@ fn note_lines(note: &Note) -> Vec<Told> {
                 (KillTrigger::InitFailed, false) => format!("an init container failed for good: the pod ends, {grace}"),
                 (KillTrigger::ProbeFailed, false) => format!("a probe failed and nothing restarts the container: the pod ends, {grace}"),
                 (KillTrigger::DeadlineExceeded, false) => format!("its deadline is over: the pod ends, {grace}"),
-                (KillTrigger::Deleted | KillTrigger::Evicted | KillTrigger::Preempted | KillTrigger::NodeShutdown, false) => {
-                    format!("termination begins, {grace}")
-                }
+                (
+                    KillTrigger::Deleted
+                    | KillTrigger::Evicted
+                    | KillTrigger::Preempted
+                    | KillTrigger::NodeShutdown
+                    | KillTrigger::Rejected,
+                    false,
+                ) => format!("termination begins, {grace}"),
             };
             vec![("pod".to_owned(), Look::Warn, text)]
         }
@@ -371,6 +377,7 @@ fn kill_text(trigger: KillTrigger, grace: Grace) -> String {
         KillTrigger::Evicted => format!("evicted, {grace}"),
         KillTrigger::Preempted => format!("preempted, {grace}"),
         KillTrigger::NodeShutdown => format!("the node shuts down: asked to stop {grace}"),
+        KillTrigger::Rejected => format!("the node does not take it any more: asked to stop {grace}"),
         KillTrigger::DeadlineExceeded | KillTrigger::Completed | KillTrigger::InitFailed | KillTrigger::ProbeFailed => {
             format!("ends, {grace}")
         }

@@ -172,6 +172,60 @@ fn pods_live_on_when_the_daemon_is_killed() {
     assert_eq!(hooks_begun(&machine, "PreStop"), 1);
 }
 
+// k8s: 8.f.4
+#[test]
+fn pods_and_the_node_have_addresses_of_both_families_that_outlive_the_daemon() {
+    let test = "pods_and_the_node_have_addresses_of_both_families_that_outlive_the_daemon";
+    let Some(machine) = machine(test) else { return };
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        #[expect(clippy::print_stderr, reason = "tests say why they skip")]
+        {
+            eprintln!("SKIP {test}: the kernel has no IPv6");
+        }
+        return;
+    }
+    for arguments in [
+        "link add lan0 type veth peer name lan1",
+        "link set lan0 up",
+        "link set lan1 up",
+        "addr add 192.0.2.10/24 dev lan0",
+        "-6 addr add 2001:db8:5::10/64 dev lan0 nodad",
+        "route add default dev lan0",
+        "-6 route add default dev lan0",
+    ] {
+        assert!(Command::new("ip").args(arguments.split(' ')).status().expect("ip runs").success(), "ip {arguments}");
+    }
+    let mut served = Served::start(&machine);
+    let web = POD
+        .replace("    env:", "    ports: [{containerPort: 8080, hostPort: 18080}]\n    env:")
+        .replace("exec tapp run", "exec tapp run --http 8080");
+    let manifest = machine.file("pod.yaml", &web);
+    served.ok(&["apply", "-f", manifest.to_str().expect("text")]);
+    served.ok(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
+    let ips = |field: &str, list: &Value| -> Vec<String> {
+        list.as_array().expect("a list").iter().map(|ip| ip[field].as_str().expect("an address").to_owned()).collect()
+    };
+    let expected = ["10.199.0.2", "fd75:7368:6572::ac7:2"];
+    let node = ["192.0.2.10", "2001:db8:5::10"];
+    let before = served.pod()["status"].clone();
+    assert_eq!((before["podIP"].as_str(), ips("ip", &before["podIPs"])), (Some(expected[0]), expected.map(str::to_owned).to_vec()));
+    assert_eq!((before["hostIP"].as_str(), ips("ip", &before["hostIPs"])), (Some(node[0]), node.map(str::to_owned).to_vec()));
+    let addresses = served.ok(&["get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}"]);
+    assert_eq!(addresses, node.join(" "));
+
+    served.signal(Signal::KILL);
+    served = Served::start(&machine);
+    assert_eq!(ips("ip", &served.pod()["status"]["podIPs"]), expected);
+    let by_port = std::net::TcpStream::connect("[2001:db8:5::10]:18080");
+    assert!(by_port.is_ok(), "{by_port:?}");
+    // Its leases are given back with it: the next pod has the next addresses, and the machine that ends finds none.
+    served.ok(&["delete", "pod", "web", "--timeout=60s"]);
+    served.ok(&["apply", "-f", manifest.to_str().expect("text")]);
+    served.ok(&["wait", "--for=condition=Ready", "pod/web", "--timeout=60s"]);
+    assert_eq!(ips("ip", &served.pod()["status"]["podIPs"]), ["10.199.0.3", "fd75:7368:6572::ac7:3"]);
+    served.ok(&["delete", "pod", "web", "--timeout=60s"]);
+}
+
 #[test]
 fn a_stop_that_was_begun_goes_on_after_a_kill() {
     let Some(machine) = machine("a_stop_that_was_begun_goes_on_after_a_kill") else { return };
@@ -263,14 +317,15 @@ fn a_pod_is_resized_while_it_runs() {
     }
 
     // Less memory than is in use.
-    let (success, _, err) = resize("{\"requests\":{\"memory\":\"4Mi\"},\"limits\":{\"memory\":\"8Mi\"}}");
+    let (success, _, err) = resize("{\"requests\":{\"memory\":\"4Mi\"},\"limits\":{\"cpu\":\"300m\",\"memory\":\"8Mi\"}}");
     assert!(success, "{err}");
     let is_refused = |pod: &Value| condition(pod, "PodResizeInProgress").is_some_and(|condition| condition["reason"] == "Error");
     let pod = await_pod(&served, "the refusal", is_refused);
     let message = condition(&pod, "PodResizeInProgress").expect("it")["message"].as_str().expect("a text").to_owned();
     assert!(message.starts_with("cannot decrease memory limits: [attempting to set container \"app\" memory limit (8388608)"), "{message}");
-    assert_eq!(limits(&pod, "memory", "memory.limit_in_bytes")[0], (64 << 20).to_string());
-    let (success, _, err) = resize("{\"requests\":{\"memory\":\"32Mi\"},\"limits\":{\"memory\":\"128Mi\"}}");
+    assert_eq!(limits(&pod, "memory", "memory.limit_in_bytes"), [(64 << 20).to_string(), (64 << 20).to_string()]);
+    assert_eq!(limits(&pod, "cpu", "cpu.cfs_quota_us"), ["10000", "10000"], "nothing of it is written");
+    let (success, _, err) = resize("{\"requests\":{\"memory\":\"32Mi\"},\"limits\":{\"cpu\":\"100m\",\"memory\":\"128Mi\"}}");
     assert!(success, "{err}");
     let pod = await_pod(&served, "more memory", |pod| condition(pod, "PodResizeInProgress").is_none());
     assert_eq!(limits(&pod, "memory", "memory.limit_in_bytes"), [(128 << 20).to_string(), (128 << 20).to_string()]);

@@ -21,6 +21,10 @@ fn limited(limits: &[Option<&str>]) -> Pod {
 
 const KIB: u64 = 1024;
 
+fn told(signal: &'static str, message: &str) -> Exceeded {
+    Exceeded { signal, message: message.to_owned() }
+}
+
 // k8s: 8.a.19
 #[test]
 fn an_empty_dir_may_take_its_limit_and_not_a_byte_more() {
@@ -29,7 +33,7 @@ fn an_empty_dir_may_take_its_limit_and_not_a_byte_more() {
     assert!(is_limited(&pod));
     assert_eq!(exceeded(&pod, &used(&[("data", KIB), ("free", 9 * KIB)], &[("c0", 9 * KIB)])), None);
     let wanted = "Usage of EmptyDir volume \"data\" exceeds the limit \"1Ki\". ";
-    assert_eq!(exceeded(&pod, &used(&[("data", KIB + 1)], &[])).as_deref(), Some(wanted));
+    assert_eq!(exceeded(&pod, &used(&[("data", KIB + 1)], &[])), Some(told("emptydirfs.limit", wanted)));
 }
 
 // k8s: 8.a.19
@@ -39,9 +43,9 @@ fn a_pod_may_take_what_its_containers_may_take_together_and_each_only_its_own() 
     assert!(is_limited(&pod));
     assert_eq!(exceeded(&pod, &used(&[("data", KIB)], &[("c0", KIB), ("c1", KIB)])), None);
     let wanted = "Pod ephemeral local storage usage exceeds the total limit of containers 3Ki. ";
-    assert_eq!(exceeded(&pod, &used(&[("data", KIB)], &[("c0", KIB), ("c2", KIB + 1)])).as_deref(), Some(wanted));
+    assert_eq!(exceeded(&pod, &used(&[("data", KIB)], &[("c0", KIB), ("c2", KIB + 1)])), Some(told("ephemeralpodfs.limit", wanted)));
     let wanted = "Container c0 exceeded its local ephemeral storage limit \"1Ki\". ";
-    assert_eq!(exceeded(&pod, &used(&[], &[("c0", KIB + 1), ("c1", KIB)])).as_deref(), Some(wanted));
+    assert_eq!(exceeded(&pod, &used(&[], &[("c0", KIB + 1), ("c1", KIB)])), Some(told("ephemeralcontainerfs.limit", wanted)));
 }
 
 #[test]

@@ -94,9 +94,3 @@ fn a_hard_threshold_gives_a_second_and_a_soft_one_the_shorter_of_both_graces() {
     config.pod_grace_secs_max = 10;
     assert_eq!(graces(&config), [[1, 1, 1], [10, 2, 10]]);
 }
-
-// k8s: 3.f.12
-#[test]
-fn a_pod_that_was_evicted_is_waited_for_half_longer_than_its_grace_and_at_least_ten_seconds() {
-    assert_eq!([0, 1, 6, 30].map(|secs| patience(secs).as_secs()), [10, 10, 10, 45]);
-}

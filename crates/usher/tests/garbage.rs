@@ -9,9 +9,9 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use registry::SlowRegistry;
+use registry::Registry;
 use rustix::process::Signal;
 use served::{Served, has_kubectl};
 use support::{Machine, PATIENCE};
@@ -44,7 +44,7 @@ fn pull_spare(machine: &Machine, word: &str, mib: usize) -> String {
     fs::write(folder.join("file"), content).expect("written");
     let packed = Command::new("tar").arg("-C").arg(&folder).args(["-cf", "-", "."]).output().expect("tar runs");
     assert!(packed.status.success(), "tar packs the image");
-    let name = SlowRegistry::start(packed.stdout, Duration::ZERO).image();
+    let name = Registry::open(packed.stdout).image();
     let output = machine.output(["image", "pull", &name]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(images(machine).contains(&name), "{}", images(machine));

@@ -59,7 +59,7 @@ pub(crate) async fn run(runtime: &Arc<Inner>, pod: &Arc<Pod>, config: PodSandbox
         Err(error) => return Err(fail(error.into())),
     };
     if let Some(before) = &before {
-        release(runtime, &pod.folder, before).await.map_err(fail)?;
+        release(runtime, &pod.folder, before, ShimEnd::Unasked).await.map_err(fail)?;
     }
     let mut record = SandboxRecord {
         shim: before.map_or(0, |before| before.shim + 1),
@@ -72,7 +72,7 @@ pub(crate) async fn run(runtime: &Arc<Inner>, pod: &Arc<Pod>, config: PodSandbox
         Ok(warnings) => Ok(PodSandbox { ips: record.ips, warnings }),
         Err(error) => {
             pod.drop_link().await;
-            if let Err(undo) = release(runtime, &pod.folder, &record).await {
+            if let Err(undo) = release(runtime, &pod.folder, &record, ShimEnd::Unasked).await {
                 tracing::warn!(pod = pod.uid(), error = chain(&undo), "what was made of a sandbox that failed is not all gone");
             }
             Err(error)
@@ -210,26 +210,30 @@ async fn stop_locked(runtime: &Arc<Inner>, pod: &Arc<Pod>) -> Result<(), StepErr
         Err(ReachError::NoSandbox) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    match pod.link(runtime).await {
+    let end = match pod.link(runtime).await {
         Ok(link) => {
             link.expect_end();
             // If it does not end by itself, it is made to.
             if let Err(error) = link.call(Call::Shutdown { mode: ShutdownMode::KillAll }, SHUTDOWN_WITHIN).await {
                 tracing::warn!(pod = pod.uid(), error = chain(&error), "a shim did not shut down and is killed");
             }
+            ShimEnd::Asked
         }
-        Err(ReachError::NoSandbox | ReachError::Gone) => {}
-        Err(error) => tracing::warn!(pod = pod.uid(), error = chain(&error), "a shim cannot be reached and is killed"),
-    }
+        Err(ReachError::NoSandbox | ReachError::Gone) => ShimEnd::Unasked,
+        Err(error) => {
+            tracing::warn!(pod = pod.uid(), error = chain(&error), "a shim cannot be reached and is killed");
+            ShimEnd::Unasked
+        }
+    };
     pod.drop_link().await;
-    release(runtime, &pod.folder, &record).await
+    release(runtime, &pod.folder, &record, end).await
 }
 
 /// Takes everything from a sandbox that may have been made of it, whatever is left of it. All steps are done; the first error
 /// is told.
-async fn release(runtime: &Inner, folder: &PodFolder, record: &SandboxRecord) -> Result<(), StepError> {
+async fn release(runtime: &Inner, folder: &PodFolder, record: &SandboxRecord, end: ShimEnd) -> Result<(), StepError> {
     let (of_shim, planned) = (folder.clone(), record.clone());
-    let killed = blocking(move || kill(&of_shim, &planned)).await;
+    let killed = blocking(move || kill(&of_shim, &planned, end)).await;
     let detached = if record.config.host_network {
         Ok(())
     } else {
@@ -246,7 +250,7 @@ pub(crate) async fn release_lost(runtime: &Inner, pod: &Pod, record: &SandboxRec
     let folder = &pod.folder;
     // Cgroup and address belong to the pod, and a new shim may have them by now.
     if pod.sandbox().await.is_ok_and(|present| present.shim == record.shim)
-        && let Err(error) = release(runtime, folder, record).await
+        && let Err(error) = release(runtime, folder, record, ShimEnd::Unasked).await
     {
         tracing::error!(pod = folder.uid(), error = chain(&error), "what a dead shim left is not all gone");
     }
@@ -261,15 +265,19 @@ pub(crate) async fn release_lost(runtime: &Inner, pod: &Pod, record: &SandboxRec
 }
 
 /// Kills the shim if it lives, and then everything in the pod's cgroup.
-fn kill(folder: &PodFolder, record: &SandboxRecord) -> Result<(), StepError> {
-    kill_shim(&folder.shim_dir(record.shim))?;
+fn kill(folder: &PodFolder, record: &SandboxRecord, end: ShimEnd) -> Result<(), StepError> {
+    kill_shim(&folder.shim_dir(record.shim), end)?;
     let path = CgroupPath::new(&record.cgroup).map_err(StepError::part("use the pod's cgroup"))?;
     let cgroup = Cgroup::open(&path).map_err(StepError::part("open the pod's cgroup"))?;
     cgroup.kill_all(KILL_WITHIN).map_err(StepError::part("kill what is in the pod's cgroup"))?;
     cgroup.remove().map_err(StepError::part("remove the pod's cgroup"))
 }
 
-fn kill_shim(dir: &Path) -> Result<(), StepError> {
+fn kill_shim(dir: &Path, end: ShimEnd) -> Result<(), StepError> {
+    let patience = match end {
+        ShimEnd::Asked => SHIM_ENDS_WITHIN,
+        ShimEnd::Unasked => Duration::ZERO,
+    };
     let is_alive = || is_shim_alive(dir).map_err(StepError::file("look for the shim in", dir));
     let begun = Instant::now();
     let mut is_killed = false;
@@ -278,12 +286,21 @@ fn kill_shim(dir: &Path) -> Result<(), StepError> {
             return Err(StepError::Told(format!("the shim in {} does not die", dir.display())));
         }
         // It ends by itself a moment after it said so; and while it starts there is no record of it yet.
-        if !is_killed && begun.elapsed() >= SHIM_ENDS_WITHIN {
+        if !is_killed && begun.elapsed() >= patience {
             is_killed = ShimRecord::load(dir).ok().flatten().is_some_and(|record| kill_process(&record.shim));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
     Ok(())
+}
+
+/// Whether a shim that still lives has been asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ShimEnd {
+    /// It has, and does so by itself.
+    Asked,
+    /// It has not: an engine that died was making its sandbox. To wait for it would only give the next one time to die too.
+    Unasked,
 }
 
 /// How long a shim that said it would end is given to do so.

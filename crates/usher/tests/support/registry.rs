@@ -30,6 +30,11 @@ struct Shop {
 }
 
 impl Registry {
+    /// For everyone, at once.
+    pub(crate) fn open(layer: Vec<u8>) -> Self {
+        Self::start(layer, None, None)
+    }
+
     /// Sends its layer as if the line were slow.
     pub(crate) fn slow(layer: Vec<u8>) -> Self {
         Self::start(layer, Some(PAUSE), None)

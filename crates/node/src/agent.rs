@@ -279,7 +279,8 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
             return Ok(());
         }
         if !is_going {
-            match self.admit_beside(&counted, &taken.iter().collect::<Vec<_>>()) {
+            // Whatever the node is short of: who goes for that, evictions choose. A kubelet that has just begun knows of no pressure either.
+            match self.admit_beside(&counted, &taken.iter().collect::<Vec<_>>(), BTreeSet::new()) {
                 Admission::Taken => {}
                 Admission::After(victims) => self.preempt(&counted, &victims),
                 Admission::Rejected(rejection) => {
@@ -445,14 +446,15 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
 
     fn admit(&self, pod: &Pod) -> Admission {
         let driven: Vec<_> = self.shared.pods().values().map(|driven| driven.pod.clone()).collect();
-        self.admit_beside(pod, &driven.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+        let conditions = self.shared.pressure.borrow().clone();
+        self.admit_beside(pod, &driven.iter().map(AsRef::as_ref).collect::<Vec<_>>(), conditions)
     }
 
-    fn admit_beside(&self, pod: &Pod, driven: &[&Pod]) -> Admission {
+    fn admit_beside(&self, pod: &Pod, driven: &[&Pod], conditions: BTreeSet<NodeCondition>) -> Admission {
         let waiting: Vec<&Pod> = self.waiting.values().map(|waiting| &waiting.pod).collect();
         let facts = NodeFacts {
             allocatable: self.shared.allocatable.clone(),
-            conditions: self.shared.pressure.borrow().clone(),
+            conditions,
             is_shutting_down: self.shared.is_shutting_down.load(Ordering::Relaxed),
         };
         admission::admit(pod, &facts, driven, &waiting)

@@ -29,8 +29,8 @@ fn ip(arguments: &str) {
 #[test]
 fn a_pod_has_an_ipv6_loopback_where_the_kernel_has_ipv6() {
     let Some(machine) = machine("a_pod_has_an_ipv6_loopback_where_the_kernel_has_ipv6") else { return };
-    let script =
-        "nc -l -p 80 < /dev/null & until echo by six | nc ::1 80 2> /dev/null; do sleep 0.05; done; wait; grep -c ip6-loopback /etc/hosts";
+    let script = "nc -ll -p 80 -e echo by six & until nc ::1 80 < /dev/null 2> /dev/null | grep 'by six'; do sleep 0.05; done; kill $!
+grep -c ip6-loopback /etc/hosts";
     assert_eq!(printed(&machine, script, "", ""), ["by six", "1"]);
 }
 

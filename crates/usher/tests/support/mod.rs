@@ -172,7 +172,14 @@ impl Machine {
             words.get(1).is_some_and(|word| word == "shim") && words.iter().any(|word| word.contains(&root))
         };
         let pids = fs::read_dir("/proc").expect("proc").flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| is_shim(&command))).collect()
+        let all: Vec<i32> = pids.filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| is_shim(&command))).collect();
+        // What a shim has forked is called like it until it has become the command of a container.
+        let is_forked = |pid: &i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let parent = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok());
+            parent.is_some_and(|parent: i32| all.contains(&parent))
+        };
+        all.iter().copied().filter(|pid| !is_forked(pid)).collect()
     }
 
     /// Names of the processes whose cgroup or command line belongs to this machine.

@@ -103,7 +103,7 @@ fn start_pods(served: &Served<'_>) {
     served.ok(&["apply", "-f", manifest.to_str().expect("text")]);
     served.ok(&["wait", "--for=condition=Ready", "pod/inner", "pod/host", "--timeout=60s"]);
     for (pod, port) in [("inner", 7000), ("inner", 8000), ("host", 7002)] {
-        let listens = format!("while ! grep -q ':{port:04X} 00000000:0000 0A' /proc/net/tcp; do sleep 0.05; done");
+        let listens = format!("until cat /proc/net/tcp* | grep -q ':{port:04X} 0*:0000 0A'; do sleep 0.05; done");
         served.ok(&["exec", pod, "--", "sh", "-c", &listens]);
     }
 }

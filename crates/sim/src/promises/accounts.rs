@@ -46,8 +46,9 @@ fn judge_verdict(story: &Story, account: &GraceAccount) -> Verdict {
     // A process that went with its sandbox has no exit of its own.
     let Some(exit) = account.exit.as_ref() else { return Ok(()) };
     let was_signalled = account.signalled_at.is_some_and(|at| at <= ended_at);
-    let kill_at = account.killed_at.or(account.kill_due_at);
-    let was_killed = ending.signal == Some(9) && kill_at.is_some_and(|at| at <= ended_at);
+    // By the engine, or by the stop signal's own end, whichever came in time.
+    let kills = [account.killed_at, account.kill_due_at];
+    let was_killed = ending.signal == Some(9) && kills.into_iter().flatten().any(|at| at <= ended_at);
     let is_right = match verdict {
         Judgement::InProgress => false,
         Judgement::Killed => was_killed && exit.code == ending.code,

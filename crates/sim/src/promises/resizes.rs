@@ -3,7 +3,7 @@
 //! Judged on what was asked of the runtime and answered by it. That the pod's group always has room for its containers is the world's
 //! to see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lifecycle::{Action, ConditionKind, Event, Note, ResizeRestart, Resources, Room, StopCause, Timestamp};
@@ -30,6 +30,8 @@ pub(super) struct Resizes {
     in_use: Vec<Resources>,
     deferred_since: Option<Timestamp>,
     room: Option<Room>,
+    /// Questions for the node's room whose answers count. A loss of the sandbox makes all that was asked before it void.
+    questions: BTreeSet<lifecycle::ActionId>,
     steps: BTreeMap<lifecycle::ActionId, (usize, Resources)>,
     check: Check,
 }
@@ -49,12 +51,23 @@ impl Resizes {
     pub(super) fn new(story: &Story) -> Self {
         let containers = story.pod.init_containers.iter().chain(&story.pod.containers).chain(&story.pod.ephemeral_containers);
         let wanted: Vec<_> = containers.map(|spec| spec.resources).collect();
-        Self { in_use: wanted.clone(), allocated: wanted, deferred_since: None, room: None, steps: BTreeMap::new(), check: Check::Open }
+        Self {
+            in_use: wanted.clone(),
+            allocated: wanted,
+            deferred_since: None,
+            room: None,
+            questions: BTreeSet::new(),
+            steps: BTreeMap::new(),
+            check: Check::Open,
+        }
     }
 
     fn answered(&mut self, known: &Known<'_>, event: &Event, now: Timestamp) {
         match event {
-            Event::RoomMeasured { room, .. } if known.termination.is_none() => {
+            Event::RoomMeasured { id, room } if known.termination.is_none() => {
+                if !self.questions.remove(id) {
+                    return;
+                }
                 let wanted: Vec<_> = known.containers.iter().map(|container| container.spec.resources).collect();
                 if wanted == self.allocated {
                     return;
@@ -71,7 +84,11 @@ impl Resizes {
             Event::Resized { id, error } if self.check == Check::Asked(*id) => {
                 self.check = if error.is_some() { Check::Refused } else { Check::Open };
             }
-            Event::ContainerExited { .. } | Event::SandboxLost { .. } => self.check = Check::Open,
+            Event::SandboxLost { .. } => {
+                self.check = Check::Open;
+                self.questions.clear();
+            }
+            Event::ContainerExited { .. } => self.check = Check::Open,
             Event::Resized { id, error: None } => {
                 if let Some((index, to)) = self.steps.remove(id) {
                     self.in_use[index] = to;
@@ -169,6 +186,7 @@ impl<'a> Promise<'a> for Resizes {
         for step in &window.did {
             if step.action == Action::MeasureRoom {
                 self.deferred_since = None;
+                self.questions.insert(step.id);
             }
             self.judge_action(known, step.id, &step.action)?;
         }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use lifecycle::{
     Action, Condition, ConditionKind, ContainerState, ContainerStatus, Exit, KillTrigger, Note, Phase, PodStatus, ProbeKind, RestartAction,
-    Role, Terminated,
+    Role, Step, Terminated,
 };
 
 use super::{Promise, Verdict};
 use crate::drive::EVICTION_MESSAGE;
 use crate::known::{Known, KnownContainer, Window, is_restarted};
-use crate::story::Story;
+use crate::story::{Story, What};
 
 const STATE: &str = "each container is shown as what is known of it";
 const FROZEN: &str = "a container that starts is shown as before until its postStart is over";
@@ -50,7 +50,7 @@ impl Shown {
         !exists || self.probes.get(&(container.spec.name.clone(), probe)) == Some(&true)
     }
 
-    fn judge_container(&self, known: &Known<'_>, container: &KnownContainer<'_>, status: &ContainerStatus) -> Verdict {
+    fn judge_container(&self, known: &Known<'_>, container: &KnownContainer<'_>, gave_up: bool, status: &ContainerStatus) -> Verdict {
         let name = &container.spec.name;
         let before = self.last.as_ref().and_then(|last| find(last, name));
         if let Some(before) = before {
@@ -58,9 +58,11 @@ impl Shown {
                 return Err((COUNT, format!("{name}: {} after {}", status.restart_count, before.restart_count)));
             }
             if container.is_busy() && known.termination.is_none() {
-                // A start that was given up for another image begins anew, and shows that.
+                // A start that was given up for another image begins anew, and shows what has changed till then.
                 let is_another = status.image != before.image;
-                return if status == before || is_another { Ok(()) } else { Err((FROZEN, format!("{status:?} after {before:?}"))) };
+                let is_allocated_anew = gave_up && *status == ContainerStatus { allocated: status.allocated, ..before.clone() };
+                let is_right = status == before || is_another || is_allocated_anew;
+                return if is_right { Ok(()) } else { Err((FROZEN, format!("{status:?} after {before:?}"))) };
             }
             let leaves = !matches!(status.state, ContainerState::Terminated(_));
             if let (ContainerState::Terminated(ended), true) = (&before.state, leaves) {
@@ -135,7 +137,9 @@ impl<'a> Promise<'a> for Shown {
             let Some(shown) = find(status, &container.spec.name) else {
                 return Err((STATE, format!("{} is not shown", container.spec.name)));
             };
-            self.judge_container(known, container, shown)?;
+            let gives_up = |step: &&Step| matches!(&step.action, Action::CancelPull { .. });
+            let gave_up = matches!(window.input, Some(What::Updated(_))) && window.did.iter().any(gives_up);
+            self.judge_container(known, container, gave_up, shown)?;
         }
         self.judge_phase(known, status)?;
         let expected = conditions(known, status);
@@ -154,7 +158,7 @@ impl Shown {
     fn judge_still(&self, known: &Known<'_>) -> Verdict {
         let Some(last) = &self.last else { return Ok(()) };
         known.containers.iter().try_for_each(|container| match find(last, &container.spec.name) {
-            Some(shown) => self.judge_container(known, container, shown),
+            Some(shown) => self.judge_container(known, container, false, shown),
             None => Ok(()),
         })
     }

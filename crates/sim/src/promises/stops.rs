@@ -361,7 +361,12 @@ impl<'a> Promise<'a> for Stops {
     fn heard(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
         let now = window.at;
         self.forget_the_dead(known);
-        let begins = window.did.iter().any(|step| matches!(step.action, Action::Note(Note::TerminationBegan { shortened: false, .. })));
+        let mut begun = window.did.iter().filter_map(|step| match &step.action {
+            Action::Note(Note::TerminationBegan { trigger, shortened: false, .. }) => Some(*trigger),
+            _ => None,
+        });
+        let trigger = begun.next();
+        let begins = trigger.is_some();
         match window.input {
             Some(What::Asked(kill)) if known.termination.is_some() && !known.is_over => self.asked_again(known, *kill, now),
             Some(What::Asked(kill)) if begins => self.pod_begins(known, window, Some(*kill)),
@@ -373,11 +378,17 @@ impl<'a> Promise<'a> for Stops {
                     }
                 }
             }
-            Some(What::Due(_)) => self.time_out(known, now),
+            // The pod's own deadline comes before what it may bring forward to this instant.
+            Some(What::Due(_)) => {
+                if trigger == Some(KillTrigger::DeadlineExceeded) {
+                    self.pod_begins(known, window, None);
+                }
+                self.time_out(known, now);
+            }
             Some(_) | None => {}
         }
         self.probe_kills(known, window);
-        if begins && !matches!(window.input, Some(What::Asked(_))) {
+        if begins && trigger != Some(KillTrigger::DeadlineExceeded) && !matches!(window.input, Some(What::Asked(_))) {
             self.pod_begins(known, window, None);
         }
         if begins || known.termination.is_some() {

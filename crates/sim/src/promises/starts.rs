@@ -113,8 +113,8 @@ impl Starts {
     fn note_passed(&mut self, known: &Known<'_>, window: &Window<'_>) {
         for (index, container) in known.containers.iter().enumerate() {
             let began = |action: &Action| {
-                let cause = StopCause::DefinitionChanged;
-                matches!(action, Action::Note(Note::StopBegan { container: name, cause: of, .. }) if *of == cause && *name == container.spec.name)
+                let causes = [StopCause::DefinitionChanged, StopCause::ResizeNeedsRestart];
+                matches!(action, Action::Note(Note::StopBegan { container: name, cause, .. }) if causes.contains(cause) && *name == container.spec.name)
             };
             self.makes_place[index] |= window.did.iter().any(|step| began(&step.action));
             self.makes_place[index] &= container.is_alive();

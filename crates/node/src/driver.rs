@@ -378,11 +378,10 @@ impl<R: Runtime> PodDriver<R> {
             }
             steps.push(step);
         }
-        let status = self.state.worker.status();
-        let is_news = self.published.as_ref() != Some(&status);
+        let news = self.news(turn, &steps);
         // The folder of a finished pod is gone, and nobody will ever go on with it.
         if !self.state.worker.is_finished()
-            && !self.may_go_unsaved(turn, &steps, is_news)
+            && !self.may_go_unsaved(turn, &steps, news.is_some())
             && let Err(error) = self.state.save(&self.world.state_path())
         {
             // Running pods are not harmed by a full disk; what is lost is only that a new engine could go on exactly here.
@@ -391,7 +390,7 @@ impl<R: Runtime> PodDriver<R> {
         for step in &steps {
             self.journal.append(Record::Action(step.clone()));
         }
-        if is_news {
+        if let Some(status) = news {
             self.journal.append(Record::Status(status.clone()));
             self.published = Some(status);
         }
@@ -401,11 +400,22 @@ impl<R: Runtime> PodDriver<R> {
         }
     }
 
+    /// The status, if it is another one than was published. Where an attempt of a probe only began or ended, it cannot be: a result that
+    /// turns is noted.
+    fn news(&self, turn: Turn, steps: &[Step]) -> Option<PodStatus> {
+        let compared = || Some(self.state.worker.status()).filter(|status| self.published.as_ref() != Some(status));
+        if turn == Turn::Probes && steps.iter().all(is_attempt) {
+            debug_assert!(compared().is_none(), "a status changed and nothing was said of it");
+            return None;
+        }
+        compared()
+    }
+
     /// Whether only probes went on, with the results that they had before: most of what happens to a pod, a file each time, and nothing
     /// that the next engine has to know.
     fn may_go_unsaved(&mut self, turn: Turn, steps: &[Step], is_news: bool) -> bool {
         let unsaved = self.unsaved + steps.len() as u64;
-        let is_routine = turn == Turn::Probes && !is_news && steps.iter().all(|step| matches!(step.action, Action::RunProbe { .. }));
+        let is_routine = turn == Turn::Probes && !is_news && steps.iter().all(is_attempt);
         let may_go = is_routine && unsaved <= UNSAVED_ACTIONS_MAX;
         self.unsaved = if may_go { unsaved } else { 0 };
         may_go
@@ -431,6 +441,14 @@ impl<R: Runtime> PodDriver<R> {
                     let _ = sender.send(Input::Answer(Box::new(event)));
                 });
             }
+            // Most of what ever happens to a pod: a task of its own, without room for all the other actions.
+            Action::RunProbe { container_id, handler, timeout, .. } => {
+                let (world, sender) = (self.world.clone(), self.sender.clone());
+                tokio::spawn(async move {
+                    let outcome = world.probe(id, &container_id.0, &handler, timeout).await;
+                    let _ = sender.send(Input::Answer(Box::new(Event::ProbeFinished { id, outcome })));
+                });
+            }
             Action::RunHook { container, container_id, hook, handler } => {
                 let taken_over = self.taken_over.remove(&id);
                 self.run_hook(RunHook { id, container, container_id: container_id.0, hook, handler, taken_over });
@@ -447,8 +465,7 @@ impl<R: Runtime> PodDriver<R> {
             | Action::MeasureRoom
             | Action::CheckMemory { .. }
             | Action::ResizePod { .. }
-            | Action::ResizeContainer { .. }
-            | Action::RunProbe { .. } => {
+            | Action::ResizeContainer { .. } => {
                 let (world, sender) = (self.world.clone(), self.sender.clone());
                 tokio::spawn(async move {
                     let mut warn = |message| {
@@ -533,6 +550,10 @@ impl<R: Runtime> PodDriver<R> {
         let follower = LogFollower::start(path, container.to_owned(), self.journal.watcher());
         self.followers.insert(container_id.0.clone(), follower);
     }
+}
+
+fn is_attempt(step: &Step) -> bool {
+    matches!(step.action, Action::RunProbe { .. })
 }
 
 /// A hook to be run.

@@ -233,10 +233,6 @@ impl<R: Runtime> PodWorld<R> {
                 self.report(self.runtime.remove_container(&self.spec.uid, &container_id.0).await, warn);
                 None
             }
-            Action::RunProbe { container_id, handler, timeout, .. } => {
-                let outcome = self.probe(id, &container_id.0, &handler, timeout).await;
-                Some(Event::ProbeFinished { id, outcome })
-            }
             Action::MeasureRoom => Some(Event::RoomMeasured { id, room: self.node.allocations.room(&self.spec.uid) }),
             Action::CheckMemory { containers, pod } => {
                 let error = self.check_memory(&containers, &pod).await.err();
@@ -253,6 +249,7 @@ impl<R: Runtime> PodWorld<R> {
             Action::PullImage { .. }
             | Action::CancelPull { .. }
             | Action::RunHook { .. }
+            | Action::RunProbe { .. }
             | Action::CancelHook { .. }
             | Action::RecordEvent(_)
             | Action::Note(_) => None,
@@ -575,7 +572,8 @@ impl<R: Runtime> PodWorld<R> {
         }
     }
 
-    async fn probe(&self, id: ActionId, container_id: &str, handler: &lifecycle::ProbeHandler, timeout: Duration) -> ProbeOutcome {
+    /// Makes one attempt of a probe.
+    pub(crate) async fn probe(&self, id: ActionId, container_id: &str, handler: &lifecycle::ProbeHandler, timeout: Duration) -> ProbeOutcome {
         let instance = container_id.get(..12).unwrap_or(container_id);
         let exec = |command: Vec<String>| {
             let request = ExecRequest {

@@ -285,7 +285,11 @@ fn rest(bench: &Bench, report: &mut Report) -> Result<()> {
 
 /// Processor time that a process has used, in the kernel and outside; also that of its threads that have ended.
 pub(super) fn processor_time(pid: u32) -> Result<Duration> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    time_in_stat(&fs::read_to_string(format!("/proc/{pid}/stat"))?)
+}
+
+/// User and system time, as the `stat` file of a process or thread tells it.
+pub(super) fn time_in_stat(text: &str) -> Result<Duration> {
     let fields: Vec<&str> = text.rsplit_once(')').context("a process has a name")?.1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
     Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SEC))

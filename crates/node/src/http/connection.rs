@@ -19,6 +19,9 @@ use super::SCHEME_MISMATCH;
 use super::url::Url;
 use crate::go_text;
 
+/// What is read at once: most answers to hooks and probes are shorter.
+const READ_BYTES: usize = 2048;
+
 /// So many first bytes tell whether the other side speaks HTTP where TLS was meant.
 const RECORD_HEADER_BYTES: usize = 5;
 
@@ -41,8 +44,8 @@ pub(super) async fn connect(url: &Url) -> Result<Connection, String> {
     let unnamed = |error: io::Error| go_text::io_error(&error);
     let (local, remote) = (stream.local_addr().map_err(unnamed)?, stream.peer_addr().map_err(unnamed)?);
     let stream: Box<dyn Stream> =
-        if url.scheme() == "https" { shake_hands(stream, url.hostname(), local, remote).await? } else { Box::new(stream) };
-    Ok(Connection { stream: BufReader::new(stream), local, remote })
+        if url.scheme() == "https" { Box::pin(shake_hands(stream, url.hostname(), local, remote)).await? } else { Box::new(stream) };
+    Ok(Connection { stream: BufReader::with_capacity(READ_BYTES, stream), local, remote })
 }
 
 /// Connects to the first of the host's addresses that answers; if none does, the first one's error is told, as Go does.

@@ -41,6 +41,7 @@ pub use back_off::{BACK_OFF_INITIAL, BACK_OFF_MAX, BACK_OFF_RESET_AFTER};
 pub use container::Role;
 pub use event::{Event, Eviction, EvictionCause, Exit, Grace, HookOutcome, ImageInspection, KillPod, KillTrigger, ProbeOutcome, Rejection};
 pub use overdue::patience;
+pub use probe::ROUTINE_PROBE_GRID;
 pub use resize::RESIZE_RETRY_AFTER;
 pub use resources::{ResizePolicy, ResizeRestart, Resources, Room, cpu_text, memory_text};
 pub use spec::{

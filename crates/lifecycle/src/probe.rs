@@ -18,6 +18,10 @@ use crate::worker::{PodWorker, Termination, Timer};
 /// Attempts in a row that may fail to be made before the result is dropped (k8s: 7.b.1).
 const MAX_PROBE_TRIES: u32 = 3;
 
+/// Attempts of a probe that goes well come on a grid of this width on the engine's clock: at most so much sooner than their period has it,
+/// never later. So the attempts of many pods fall together, and an engine wakes seldom.
+pub const ROUTINE_PROBE_GRID: Duration = Duration::from_millis(50);
+
 /// The probes of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Probes {
@@ -75,6 +79,13 @@ impl Probes {
 impl Prober {
     const fn new(kind: ProbeKind, spec: ProbeSpec) -> Self {
         Self { kind, spec, result: None, last: None, run: 0, errors: 0, attempt: Attempt::Off }
+    }
+
+    /// When the next attempt is due if this one begins now.
+    fn next_after(&self, now: Timestamp) -> Timestamp {
+        let next = now + Duration::from_secs(self.spec.period_secs);
+        let is_routine = (self.result, self.last) == (Some(true), Some(true));
+        if is_routine { next.floor_to(ROUTINE_PROBE_GRID) } else { next }
     }
 
     /// Counts one result; true when it turns what is published (k8s: 7.a.13).
@@ -142,7 +153,7 @@ impl PodWorker {
                 continue;
             }
             let Some(container_id) = self.containers[index].live_id().cloned() else { continue };
-            let period = Duration::from_secs(prober.spec.period_secs);
+            let next = prober.next_after(now);
             let action = Action::RunProbe {
                 container: self.containers[index].spec.name.clone(),
                 container_id,
@@ -151,7 +162,7 @@ impl PodWorker {
                 timeout: Duration::from_secs(prober.spec.timeout_secs),
             };
             let action = self.ask_for_container(index, action);
-            self.containers[index].probes.probers[position].attempt = Attempt::Running { action, next: now + period };
+            self.containers[index].probes.probers[position].attempt = Attempt::Running { action, next };
         }
     }
 

@@ -32,6 +32,15 @@ impl Timestamp {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The last point at or before this one that lies a multiple of `step` after the start of the clock; itself for a step of zero.
+    #[must_use]
+    pub const fn floor_to(self, step: Duration) -> Self {
+        match (step.as_nanos() as u64, self.0) {
+            (0, nanos) => Self(nanos),
+            (step, nanos) => Self(nanos - nanos % step),
+        }
+    }
+
     /// Whole seconds after `earlier`, truncated down, as the grace period is accounted (k8s: 3.b.3).
     pub const fn whole_secs_since(self, earlier: Self) -> u64 {
         self.since(earlier).as_secs()

@@ -573,7 +573,13 @@ impl<R: Runtime> PodWorld<R> {
     }
 
     /// Makes one attempt of a probe.
-    pub(crate) async fn probe(&self, id: ActionId, container_id: &str, handler: &lifecycle::ProbeHandler, timeout: Duration) -> ProbeOutcome {
+    pub(crate) async fn probe(
+        &self,
+        id: ActionId,
+        container_id: &str,
+        handler: &lifecycle::ProbeHandler,
+        timeout: Duration,
+    ) -> ProbeOutcome {
         let instance = container_id.get(..12).unwrap_or(container_id);
         let exec = |command: Vec<String>| {
             let request = ExecRequest {

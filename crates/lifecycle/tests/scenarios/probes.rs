@@ -59,6 +59,23 @@ fn the_delay_counts_anew_after_each_restart() {
     ");
 }
 
+/// Difference 26 of docs/differences.md.
+#[test]
+fn attempts_come_in_their_period_and_on_a_common_grid_as_soon_as_they_go_well() {
+    assert_snapshot!(play(
+        "app a readiness every 2
+         start a takes 1234ms
+         until 8s
+         only RunProbe"
+    ), @"
+    1.234 RunProbe a#0 Readiness
+    3.234 RunProbe a#0 Readiness
+    5.200 RunProbe a#0 Readiness
+    7.200 RunProbe a#0 Readiness
+    7.200 TimeUp
+    ");
+}
+
 // k8s: 7.a.9
 #[test]
 fn attempts_of_one_probe_never_overlap_and_a_slow_one_delays_the_next() {

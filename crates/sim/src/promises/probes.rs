@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lifecycle::{Action, ActionId, Event, KillTrigger, Note, ProbeKind, ProbeOutcome, ProbeSpec, RestartPolicy, Role, Timestamp};
+use lifecycle::{
+    Action, ActionId, Event, KillTrigger, Note, ProbeKind, ProbeOutcome, ProbeSpec, ROUTINE_PROBE_GRID, RestartPolicy, Role, Timestamp,
+};
 
 use super::{Promise, Verdict};
 use crate::known::{Known, Window};
@@ -107,7 +109,11 @@ impl Probes {
             if !may_run || !is_due || *timeout != Duration::from_secs(prober.spec.timeout_secs) {
                 return Err((TIME, format!("{probe} of {container}: {:?}", prober.at)));
             }
-            prober.at = At::Running { run: step.id, next: window.at + Duration::from_secs(prober.spec.period_secs) };
+            // One that goes well comes on the grid, a little sooner than its period has it.
+            let next = window.at + Duration::from_secs(prober.spec.period_secs);
+            let goes_well = (prober.result, prober.last) == (Some(true), Some(true));
+            let next = if goes_well { next.floor_to(ROUTINE_PROBE_GRID) } else { next };
+            prober.at = At::Running { run: step.id, next };
         }
         Ok(())
     }

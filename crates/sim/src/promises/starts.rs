@@ -47,7 +47,7 @@ pub(super) struct Starts {
     /// The sandbox in which the newest instance was.
     instance_epoch: Vec<u32>,
     startup_succeeded: Vec<bool>,
-    /// It is stopped for another image: one that is stopped as soon as it is there lets nobody start.
+    /// It is stopped for another image or other resources: one that is stopped as soon as it is there lets nobody start.
     makes_place: Vec<bool>,
     epoch: u32,
     last_at: Timestamp,
@@ -112,11 +112,13 @@ impl Starts {
 
     fn note_passed(&mut self, known: &Known<'_>, window: &Window<'_>) {
         for (index, container) in known.containers.iter().enumerate() {
-            let began = |action: &Action| {
-                let causes = [StopCause::DefinitionChanged, StopCause::ResizeNeedsRestart];
-                matches!(action, Action::Note(Note::StopBegan { container: name, cause, .. }) if causes.contains(cause) && *name == container.spec.name)
+            let began = |of: StopCause| {
+                window.did.iter().any(|step| match &step.action {
+                    Action::Note(Note::StopBegan { container: name, cause, .. }) => *cause == of && *name == container.spec.name,
+                    _ => false,
+                })
             };
-            self.makes_place[index] |= window.did.iter().any(|step| began(&step.action));
+            self.makes_place[index] |= began(StopCause::DefinitionChanged);
             self.makes_place[index] &= container.is_alive();
             self.passed[index] |= match container.role {
                 Role::Regular | Role::Ephemeral => false,
@@ -130,6 +132,8 @@ impl Starts {
                     has_succeeded && self.instance_epoch[index] == known.epoch && self.is_reached(known, index)
                 }
             };
+            // What is resized as soon as it is there has let the next one start before that.
+            self.makes_place[index] |= began(StopCause::ResizeNeedsRestart);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
@@ -145,10 +145,12 @@ fn ci() -> Result<()> {
     let mut failed = Vec::new();
     let mut step = |name: &str, run: &mut dyn FnMut() -> Result<()>| {
         println!("── {name}");
+        let begun = Instant::now();
         if let Err(error) = run() {
             eprintln!("{name} failed: {error:#}");
             failed.push(name.to_owned());
         }
+        println!("── {name} took {} s", begun.elapsed().as_secs());
     };
     step("format", &mut || cargo(&root, &["fmt", "--all", "--", "--check"], &[]));
     step("walls", &mut || walls::check(&root));

@@ -11,7 +11,7 @@ use crate::path::{FieldPath, Segment};
 use crate::read::{Document, read};
 use crate::schema::{self, SCHEMA_ERRORS_MAX, SchemaError, SchemaErrorKind};
 use crate::source::{Source, Span};
-use crate::support::unsupported_at;
+use crate::support::{Setting, unsupported_at};
 use crate::validate::{ErrorKind, FieldError, validate_config_map, validate_pod_create, validate_replica, validate_secret};
 use crate::warnings::warnings_at;
 use crate::workload::{Replica, WorkloadKind, replica};
@@ -157,7 +157,7 @@ impl Step<'_> {
         let problems = self.options.overrides.apply(pod);
         let (_, kind) = self.document.place(&FieldPath::new("kind"));
         self.diagnostics.extend(problems.into_iter().map(|problem| Diagnostic::error(problem).at(kind.value, "")));
-        let refused = unsupported_at(pod, &path.child("spec"));
+        let refused = unsupported_at(pod, &path.child("spec"), Setting::Standalone);
         default_pod(pod);
         let warnings = warnings_at(pod, path);
         repair_grace_period(pod);

@@ -23,18 +23,31 @@ pub enum Verdict {
     Ignored(&'static str),
     /// The Pod is refused.
     Refused(&'static str),
+    /// The engine acts on it where clients can change the Pod through an API; elsewhere the Pod is refused.
+    ServedOnly(&'static str),
+}
+
+/// Where a Pod is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// From a file: nobody changes it afterwards.
+    Standalone,
+    /// With an API through which clients change it.
+    Served,
 }
 
 /// What becomes of one field: its path without indexes, and values that are the same as its absence, as JSON.
 pub type Rule = (&'static str, Verdict, &'static [&'static str]);
 
-use Verdict::{Ignored, Meaningless, Refused, Supported};
+use Verdict::{Ignored, Meaningless, Refused, ServedOnly, Supported};
 
 const COMING: &str = "not supported yet";
 /// k8s: 1.d.11: in the words in which the validation says it.
 const NOT_EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
 const NO_APP_ARMOR: &str = "AppArmor profiles are not applied here";
 const UNSAFE_SYSCTL: &str = "is not one of the kernel parameters that are safe for other pods, and no others are set here";
+const NO_TOKENS: &str =
+    "tokens of service accounts are not put into pods; where there is an API, `kubectl create token` makes one, and a Secret can bring it";
 const NO_SCHEDULER: &str = "has no effect: there is no scheduler, the pod runs here";
 
 /// The kernel parameters that a kubelet sets without being told to: each is of a namespace of the pod's own and harms no other pod.
@@ -81,8 +94,8 @@ pub const RULES: &[Rule] = &[
     ("spec.overhead", Supported, &[]),
     ("spec.preemptionPolicy", Meaningless, &[]),
     ("spec.priority", Supported, &[]),
-    ("spec.priorityClassName", Ignored("has no effect: there are no priority classes here"), &[]),
-    ("spec.readinessGates", Refused("nothing would ever set these conditions, so the pod could not become ready"), &[]),
+    ("spec.priorityClassName", Supported, &[]),
+    ("spec.readinessGates", ServedOnly("nothing would ever set these conditions, so the pod could not become ready"), &[]),
     ("spec.resourceClaims", Refused("dynamic resource allocation is not supported"), &[]),
     ("spec.resources.claims", Refused("dynamic resource allocation is not supported"), &[]),
     ("spec.resources.limits", Supported, &[]),
@@ -90,7 +103,7 @@ pub const RULES: &[Rule] = &[
     ("spec.restartPolicy", Supported, &[]),
     ("spec.runtimeClassName", Supported, &[]),
     ("spec.schedulerName", Ignored(NO_SCHEDULER), &["\"default-scheduler\""]),
-    ("spec.schedulingGates", Refused("nothing would ever open these gates, so the pod could not start"), &[]),
+    ("spec.schedulingGates", ServedOnly("nothing would ever open these gates, so the pod could not start"), &[]),
     ("spec.schedulingGroup", Ignored(NO_SCHEDULER), &[]),
     ("spec.serviceAccount", Meaningless, &[]),
     ("spec.serviceAccountName", Ignored("no token of this account is mounted"), &["\"default\""]),
@@ -131,7 +144,7 @@ pub const RULES: &[Rule] = &[
     ("spec.volumes.projected.defaultMode", Supported, &[]),
     ("spec.volumes.projected.sources.clusterTrustBundle", Refused("there is no cluster here that could issue it"), &[]),
     ("spec.volumes.projected.sources.podCertificate", Refused("there is no cluster here that could issue it"), &[]),
-    ("spec.volumes.projected.sources.serviceAccountToken", Refused("there is no cluster here that could issue it"), &[]),
+    ("spec.volumes.projected.sources.serviceAccountToken", Refused(NO_TOKENS), &[]),
     ("spec.volumes.projected.sources.configMap", Supported, &[]),
     ("spec.volumes.projected.sources.downwardAPI", Supported, &[]),
     ("spec.volumes.projected.sources.secret", Supported, &[]),
@@ -241,16 +254,16 @@ impl Unsupported {
 
 /// The fields of a Pod that the engine does not act on, defaulted or not. With any error among them, the Pod is to be
 /// refused.
-pub fn unsupported(pod: &Pod) -> Vec<Unsupported> {
-    unsupported_at(pod, &FieldPath::new("spec"))
+pub fn unsupported(pod: &Pod, setting: Setting) -> Vec<Unsupported> {
+    unsupported_at(pod, &FieldPath::new("spec"), setting)
 }
 
 /// The same for a Pod whose spec is at `path` of the object that it was taken from.
-pub fn unsupported_at(pod: &Pod, path: &FieldPath) -> Vec<Unsupported> {
+pub fn unsupported_at(pod: &Pod, path: &FieldPath, setting: Setting) -> Vec<Unsupported> {
     let mut found = Vec::new();
     let spec = pod.spec.as_ref().and_then(|spec| serde_json::to_value(spec).ok());
     if let Some(spec) = spec {
-        walk(RULES, &spec, path, "spec", &mut found);
+        walk((RULES, setting), &spec, path, "spec", &mut found);
     }
     found.extend(unsafe_sysctls(pod, path));
     found
@@ -265,7 +278,10 @@ fn unsafe_sysctls(pod: &Pod, path: &FieldPath) -> Vec<Unsupported> {
     unsafe_ones.map(|(index, _)| Unsupported { path: path(index), severity: Severity::Error, message: UNSAFE_SYSCTL }).collect()
 }
 
-fn walk(rules: &[Rule], value: &Value, path: &FieldPath, pattern: &str, found: &mut Vec<Unsupported>) {
+/// The rules, and for where.
+type Rules<'a> = (&'a [Rule], Setting);
+
+fn walk(rules: Rules<'_>, value: &Value, path: &FieldPath, pattern: &str, found: &mut Vec<Unsupported>) {
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
@@ -282,15 +298,17 @@ fn walk(rules: &[Rule], value: &Value, path: &FieldPath, pattern: &str, found: &
     }
 }
 
-fn judge(rules: &[Rule], value: &Value, path: &FieldPath, pattern: &str, found: &mut Vec<Unsupported>) {
+fn judge(rules: Rules<'_>, value: &Value, path: &FieldPath, pattern: &str, found: &mut Vec<Unsupported>) {
     let place = &rule_path(pattern);
     let mut push = |severity, message| found.push(Unsupported { path: path.clone(), severity, message });
-    match rules.iter().find(|(rule, ..)| *rule == place) {
+    let (table, setting) = rules;
+    match table.iter().find(|(rule, ..)| *rule == place) {
         Some((_, Supported | Meaningless, _)) => {}
+        Some((_, ServedOnly(_), _)) if setting == Setting::Served => {}
         Some((_, Ignored(message), same)) if !is_absence(value, same) => push(Severity::Warning, *message),
-        Some((_, Refused(message), same)) if !is_absence(value, same) => push(Severity::Error, *message),
-        Some((_, Ignored(_) | Refused(_), _)) => {}
-        None if rules.iter().any(|(rule, ..)| rule.strip_prefix(place.as_str()).is_some_and(|rest| rest.starts_with('.'))) => {
+        Some((_, Refused(message) | ServedOnly(message), same)) if !is_absence(value, same) => push(Severity::Error, *message),
+        Some((_, Ignored(_) | Refused(_) | ServedOnly(_), _)) => {}
+        None if table.iter().any(|(rule, ..)| rule.strip_prefix(place.as_str()).is_some_and(|rest| rest.starts_with('.'))) => {
             walk(rules, value, path, pattern, found);
         }
         None if is_absence(value, &[]) => {}
@@ -332,9 +350,9 @@ mod tests {
     fn found(spec: Value) -> Vec<String> {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
         let mut pod: Pod = serde_json::from_value(pod).expect("a pod");
-        let written = unsupported(&pod);
+        let written = unsupported(&pod, Setting::Standalone);
         crate::defaults::default_pod(&mut pod);
-        assert_eq!(written, unsupported(&pod), "defaults make no difference");
+        assert_eq!(written, unsupported(&pod, Setting::Standalone), "defaults make no difference");
         written.iter().map(|found| format!("{:?} {found}", found.severity)).collect()
     }
 
@@ -378,6 +396,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn gates_are_refused_where_nobody_could_open_them() {
+        let gates = json!({"containers": [], "readinessGates": [{"conditionType": "a/b"}], "schedulingGates": [{"name": "a/c"}]});
+        assert_eq!(
+            found(gates.clone()),
+            [
+                "Error spec.readinessGates: nothing would ever set these conditions, so the pod could not become ready",
+                "Error spec.schedulingGates: nothing would ever open these gates, so the pod could not start",
+            ]
+        );
+        let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": gates})).expect("a pod");
+        assert_eq!(unsupported(&pod, Setting::Served), []);
+    }
+
     // k8s: 1.d.11
     #[test]
     fn ephemeral_containers_have_the_fields_of_others_but_for_some() {
@@ -404,7 +436,7 @@ mod tests {
         let pod: Pod = serde_json::from_value(pod).expect("a pod");
         let spec = serde_json::to_value(&pod.spec).expect("serializes");
         let mut found = Vec::new();
-        walk(&[("spec.containers.name", Supported, &[])], &spec, &FieldPath::new("spec"), "spec", &mut found);
+        walk((&[("spec.containers.name", Supported, &[])], Setting::Standalone), &spec, &FieldPath::new("spec"), "spec", &mut found);
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["spec.subdomain: not supported"]);
     }
 

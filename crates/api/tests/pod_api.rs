@@ -40,6 +40,8 @@ enum Fate {
     Meaningless,
     Ignored(String),
     Refused(String),
+    /// Refused unless there is an API.
+    ServedOnly(String),
 }
 
 /// What is known of all fields.
@@ -76,7 +78,7 @@ fn every_proof_is_a_test_that_is_there_and_of_a_field_that_is_supported() {
     let mut wrong = Vec::new();
     for ((of, field), names) in &proofs {
         match fields.fates.get(&(of.clone(), field.clone())) {
-            Some(fates) if fates.contains_key(&Fate::Supported) || fates.contains_key(&Fate::Parts) => {}
+            Some(fates) if fates.keys().any(|fate| matches!(fate, Fate::Supported | Fate::Parts | Fate::ServedOnly(_))) => {}
             Some(_) => wrong.push(format!("{of}.{field} is not supported")),
             None => wrong.push(format!("{of}.{field} is no field")),
         }
@@ -144,7 +146,7 @@ fn walk(definitions: &Value, name: &str, place: &str, fields: &mut Fields, not_a
         let fates = fields.fates.entry((short(name).to_owned(), field.clone())).or_default();
         fates.entry(fate.clone()).or_default().insert(place.clone());
         match (fate, target(schema)) {
-            (Fate::Supported | Fate::Parts, Some(target)) => walk(definitions, target, &place, fields, not_acted_on),
+            (Fate::Supported | Fate::Parts | Fate::ServedOnly(_), Some(target)) => walk(definitions, target, &place, fields, not_acted_on),
             (Fate::Meaningless | Fate::Ignored(_) | Fate::Refused(_), Some(target)) => {
                 not_acted_on.insert((target.to_owned(), place));
             }
@@ -166,6 +168,7 @@ fn fate(place: &str) -> Fate {
         Some((_, Verdict::Meaningless, _)) => Fate::Meaningless,
         Some((_, Verdict::Ignored(message), same)) => Fate::Ignored(format!("{message}{}", but(same))),
         Some((_, Verdict::Refused(message), same)) => Fate::Refused(format!("{message}{}", but(same))),
+        Some((_, Verdict::ServedOnly(message), same)) => Fate::ServedOnly(format!("{message}{}", but(same))),
         None if RULES.iter().any(|(rule, ..)| is_below(rule)) => Fate::Parts,
         None => Fate::Refused("not supported".to_owned()),
     }
@@ -244,6 +247,10 @@ fn row(fate: &Fate, proof: Option<&Vec<String>>) -> (&'static str, String) {
         (Fate::Meaningless, _) => ("accepted", "has no meaning here, nothing is said".to_owned()),
         (Fate::Ignored(message), _) => ("ignored", message.clone()),
         (Fate::Refused(message), _) => ("refused", message.clone()),
+        (Fate::ServedOnly(message), tests) => {
+            let proof = tests.map_or_else(|| "not proven".to_owned(), |tests| quoted(tests.iter()).join(", "));
+            ("served", format!("{proof}; elsewhere refused: {message}"))
+        }
     }
 }
 
@@ -272,6 +279,7 @@ it acts on, and the names of the tests that prove it; a test keeps this page up 
 * **accepted**: nothing here depends on it, and nobody would expect it to.
 * **ignored**: the Pod runs without it, with this warning.
 * **refused**: the Pod is not run, with this error and its place in the manifest.
+* **served**: supported by `usher serve`, whose clients can change the Pod; refused by `usher run` and in files of static pods.
 * **in parts**: its own fields have different fates; the tests named are about it as a whole.
 
 Init containers have the same fields as containers, with the same fates. Ephemeral containers have them too, but for those that are

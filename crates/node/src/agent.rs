@@ -24,7 +24,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::admission::{Admission, Allocatable, NodeFacts};
 use crate::container_config::Objects;
 use crate::control::{ControlSocket, EngineLock};
-use crate::convert::{StatusContext, pod_status};
+use crate::convert::{
+    StatusContext, has_readiness_gates, pod_status, regated_status, same_conditions_of_others, with_conditions_of_others,
+};
 use crate::driver::{Pod, PodDriver, PodHandle};
 use crate::events::untold::{self, Journaled};
 use crate::events::{EventRecorder, Recorded, node_event};
@@ -52,7 +54,10 @@ pub trait PodApi: Send + Sync + 'static {
     /// The status that the API has of the pod with this uid; `None` if it has none.
     fn status(&self, pod: &Pod) -> Option<V1PodStatus>;
 
-    /// Sets the status. Returns when it is durable, or the pod is gone from the API.
+    /// Who asked for the deletion of this pod, where that is known.
+    fn deletion_asker(&self, pod: &Pod) -> Option<String>;
+
+    /// Sets the status, but for the conditions of others, which the API keeps. Returns when it is durable, or the pod is gone from the API.
     fn publish_status(&self, pod: &Pod, status: V1PodStatus) -> impl Future<Output = ()> + Send;
 
     /// The Events that the API has about this pod.
@@ -155,6 +160,8 @@ struct Driven {
     pod: Arc<Pod>,
     /// The grace, in seconds, with which its end was asked for last.
     asked_secs: Option<u64>,
+    /// Others have changed what Ready depends on.
+    regated: Arc<Notify>,
 }
 
 /// What became of an attempt to take up the pods that an engine before this one left.
@@ -334,11 +341,15 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
             driven.handle.update(pod.clone());
         }
         let deletion = pod.metadata.deletion_timestamp.as_ref().map(|_| deletion_grace(&pod));
+        if has_readiness_gates(&pod) && !same_conditions_of_others(&driven.pod, &pod) {
+            driven.regated.notify_one();
+        }
         driven.pod = Arc::new(pod);
         // k8s: 3.a.5: the same grace again asks for nothing.
         if let Some(secs) = deletion.filter(|secs| driven.asked_secs.is_none_or(|asked| *secs < asked)) {
             driven.asked_secs = Some(secs);
-            driven.handle.kill_by(KillPod { trigger: KillTrigger::Deleted, grace: Grace::Seconds(secs) }, "a delete through the API");
+            let by = self.shared.api.deletion_asker(&driven.pod).unwrap_or_else(|| "a delete through the API".to_owned());
+            driven.handle.kill_by(KillPod { trigger: KillTrigger::Deleted, grace: Grace::Seconds(secs) }, by);
         }
     }
 
@@ -492,7 +503,7 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
         begun.is_ok()
     }
 
-    fn begin(&mut self, pod: Pod, beginning: Beginning, lock: EngineLock) -> Result<(), String> {
+    fn begin(&mut self, mut pod: Pod, beginning: Beginning, lock: EngineLock) -> Result<(), String> {
         let shared = self.shared.clone();
         let objects = shared.api.objects(&pod);
         let world =
@@ -503,6 +514,10 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
             Beginning::Resumed(_) => untold::newest(&world.journal_path()).unwrap_or_default(),
             Beginning::New | Beginning::Rejected(_) => Vec::new(),
         };
+        if matches!(beginning, Beginning::Resumed(_)) {
+            // What others have written into it meanwhile.
+            pod.status = shared.api.status(&pod).or(pod.status);
+        }
         let (watcher, watched) = mpsc::unbounded_channel();
         let driver = match beginning {
             Beginning::New => PodDriver::new(world, watcher),
@@ -511,7 +526,11 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
         };
         let driver = driver.map_err(|error| error_chain(&error))?.without_output();
         let control = ControlSocket::listen(&folder, driver.handle()).map_err(|error| error_chain(&error))?;
-        let driven = Driven { handle: driver.handle(), pod: Arc::new(pod), asked_secs: None };
+        let regated = Arc::new(Notify::new());
+        if has_readiness_gates(&pod) {
+            regated.notify_one();
+        }
+        let driven = Driven { handle: driver.handle(), pod: Arc::new(pod), asked_secs: None, regated: regated.clone() };
         shared.pods().insert(uid.clone(), driven);
         let running = driver.run();
         let telling = (shared.clone(), uid.clone());
@@ -520,7 +539,7 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
                 let (shared, uid) = telling;
                 // Once, and over soon: it has no part in what the task holds.
                 Box::pin(shared.catch_up(&uid, journaled)).await;
-                tell(shared, uid, watched).await;
+                tell(shared, uid, watched, &regated).await;
             });
             running.await;
             // The last status is durable on the other side before the pod is forgotten on this one.
@@ -621,11 +640,28 @@ impl<R: Runtime, A: PodApi> Shared<R, A> {
         let Some(pod) = self.newest(uid) else { return };
         let published = {
             let (wall_nanos, now) = (&clock::wall_nanos, clock::now());
-            let context = StatusContext { pod: &pod, wall_nanos, now, host_ips: &self.node.host_ips, previous: previous.as_ref() };
+            let known = previous.as_ref().map(|known| with_conditions_of_others(known, &pod));
+            let context = StatusContext { pod: &pod, wall_nanos, now, host_ips: &self.node.host_ips, previous: known.as_ref() };
             pod_status(status, &context)
         };
         *previous = Some(published.clone());
         self.api.publish_status(&pod, published).await;
+    }
+
+    /// Publishes Ready anew if the conditions of others make it another one.
+    async fn look_at_gates(&self, uid: &str, previous: &mut Option<V1PodStatus>) {
+        let (Some(pod), Some(known)) = (self.newest(uid), previous.as_ref()) else { return };
+        let known = with_conditions_of_others(known, &pod);
+        let published = {
+            let (wall_nanos, now) = (&clock::wall_nanos, clock::now());
+            let context = StatusContext { pod: &pod, wall_nanos, now, host_ips: &self.node.host_ips, previous: Some(&known) };
+            regated_status(&known, &context)
+        };
+        let is_changed = published != known;
+        *previous = Some(published.clone());
+        if is_changed {
+            self.api.publish_status(&pod, published).await;
+        }
     }
 }
 
@@ -651,7 +687,7 @@ async fn watch_pods<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, mut watch:
 
 /// Tells the API what happens in one pod, in order. What a request to the API takes is on the heap for as long as it lasts: most of the
 /// time there is none. A status that another one has overtaken already is left out.
-async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut watched: mpsc::UnboundedReceiver<Live>) {
+async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut watched: mpsc::UnboundedReceiver<Live>, regated: &Notify) {
     let mut previous = shared.newest(&uid).and_then(|pod| shared.api.status(&pod));
     let mut unpublished: Option<PodStatus> = None;
     loop {
@@ -662,9 +698,15 @@ async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut
                 unpublished = None;
                 continue;
             }
-            (Err(_), None) => match watched.recv().await {
-                Some(live) => live,
-                None => break,
+            (Err(_), None) => tokio::select! {
+                live = watched.recv() => match live {
+                    Some(live) => live,
+                    None => break,
+                },
+                () = regated.notified() => {
+                    Box::pin(shared.look_at_gates(&uid, &mut previous)).await;
+                    continue;
+                }
             },
         };
         for observer in shared.observers.get().into_iter().flatten() {

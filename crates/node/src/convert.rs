@@ -13,4 +13,4 @@ pub use happening::{happening, moment};
 pub use hook_timeout::{HookTimeoutError, POST_START_TIMEOUT_ANNOTATION, PRE_STOP_TIMEOUT_ANNOTATION};
 pub use qos::{QosClass, qos_class};
 pub use spec::{PodSpecError, pod_spec};
-pub use status::{StatusContext, pod_status};
+pub use status::{StatusContext, has_readiness_gates, pod_status, regated_status, same_conditions_of_others, with_conditions_of_others};

@@ -25,6 +25,7 @@ async fn main() -> anyhow::Result<()> {
         metrics: prometheus::Registry::new(),
     };
     let server = Server::start(config).await?;
+    server.ready();
     #[expect(clippy::print_stdout, reason = "it is for people")]
     {
         println!("export KUBECONFIG={}", server.kubeconfig().display());

@@ -148,27 +148,13 @@ impl NodeClient {
         class["handler"].as_str().map(ToOwned::to_owned)
     }
 
-    /// Sets the status of a pod that must have this UID.
+    /// Sets the status of a pod that must have this UID; conditions that are not the node's stay as they are.
     ///
     /// # Errors
     /// The pod is gone, or another one has its name.
     pub async fn set_status(&self, namespace: &str, name: &str, uid: &str, status: &PodStatus) -> ApiResult<Pod> {
-        let kind = stored("pods");
-        let mut status = serde_json::to_value(status).map_err(ApiError::internal)?;
-        // What the API has set stays.
-        let current = self.registry.get(kind, namespace, name)?;
-        if status.get("qosClass").is_none()
-            && let Some(class) = current["status"].get("qosClass")
-        {
-            status["qosClass"] = class.clone();
-        }
-        let patch = json!([
-            { "op": "test", "path": "/metadata/uid", "value": uid },
-            { "op": "add", "path": "/status", "value": status },
-        ]);
-        let patch = Patch { format: PatchFormat::Json, value: patch, duplicates: Vec::new() };
-        let patched = self.registry.patch(kind, Part::Status, namespace, name, &patch, &WriteOptions::of(MANAGER)).await?;
-        typed(patched.object)
+        let status = serde_json::to_value(status).map_err(ApiError::internal)?;
+        typed(self.registry.set_pod_status(namespace, name, uid, &status, &WriteOptions::of(MANAGER)).await?)
     }
 
     /// Makes the mirror of a pod that the node runs by itself.
@@ -188,6 +174,11 @@ impl NodeClient {
         node["metadata"]["uid"].as_str().map(ToOwned::to_owned)
     }
 
+    /// Who asked for the deletion of the pod with this UID, if this process was asked.
+    pub fn deletion_asker(&self, uid: &str) -> Option<String> {
+        self.registry.deletion_asker(uid)
+    }
+
     /// Removes a pod whose end is complete. k8s: 1.b.16
     ///
     /// # Errors
@@ -195,9 +186,11 @@ impl NodeClient {
     pub async fn remove_pod(&self, namespace: &str, name: &str, uid: &str) -> ApiResult<()> {
         let options = DeleteOptions { grace_period_seconds: Some(0), uid: Some(uid.to_owned()), ..DeleteOptions::default() };
         match self.registry.delete(stored("pods"), namespace, name, &options).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.code == 404 => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if error.code != 404 => Err(error),
+            Ok(_) | Err(_) => {
+                self.registry.forget_asker(uid);
+                Ok(())
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -96,6 +97,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     folder: PathBuf,
     stop: watch::Sender<bool>,
+    is_ready: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -121,15 +123,21 @@ impl Server {
         let addresses = listeners.addresses();
         write_kubeconfigs(&folder, &certificates, &addresses)?;
         let (stop, stopped) = watch::channel(false);
-        let shared =
-            Arc::new(Shared::new(registry.clone(), (config.backend, config.lives), metrics, tokens, config.patience, stopped.clone()));
+        let is_ready = Arc::new(AtomicBool::new(false));
+        let (node, state) = ((config.backend, config.lives), (stopped.clone(), Arc::clone(&is_ready)));
+        let shared = Arc::new(Shared::new(registry.clone(), node, metrics, tokens, config.patience, state));
         let expiring = tokio::spawn(expire_events(registry.clone()));
         let serving = listeners.serve(shared, tls, stopped);
         let task = tokio::spawn(async move {
             serving.await;
             expiring.abort();
         });
-        Ok(Self { registry, addresses, folder, stop, task })
+        Ok(Self { registry, addresses, folder, stop, is_ready, task })
+    }
+
+    /// The engine behind it has taken up what was there before: `/readyz` says so from now on.
+    pub fn ready(&self) {
+        self.is_ready.store(true, Ordering::Release);
     }
 
     /// Where it listens.

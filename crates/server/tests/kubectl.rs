@@ -348,6 +348,21 @@ async fn a_namespace_ends_with_its_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_shows_what_it_asks_for_as_bound() {
+    if !has_kubectl("a_claim_shows_what_it_asks_for_as_bound") {
+        return;
+    }
+    let scene = scene().await;
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}\n";
+    let file = scene.file("claim.yaml", claim);
+    scene.run(&["apply", "-f", &file]).await.ok();
+    assert_eq!(scene.run(&["apply", "-f", &file]).await.ok(), "persistentvolumeclaim/data unchanged\n");
+    let row = scene.run(&["get", "pvc", "data", "--no-headers"]).await.ok();
+    let cells: Vec<_> = row.split_whitespace().collect();
+    assert!(cells[1] == "Bound" && cells[2].starts_with("pvc-") && cells[3..5] == ["2Gi", "RWO"], "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn run_makes_a_pod() {
     if !has_kubectl("run_makes_a_pod") {
         return;

@@ -193,7 +193,7 @@ const SLOW: [(&str, &str); 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_are_let_go_and_hold_up_nobody() {
     let time = Duration::from_secs(3);
-    let scene = scene_with_patience(Patience { handshake: time, head: time, body: time }).await;
+    let scene = scene_with_patience(Patience { handshake: time, head: time, body: time, ..Patience::default() }).await;
     let admin = pair(&scene, "admin");
     let mut slow = Vec::new();
     for _ in 0..10 {

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use api::priority::{Priority, PriorityClasses, PriorityError};
 use api::{Colour, Diagnostic, LoadOptions, Object, Replica, Severity, Source};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -24,6 +25,8 @@ pub(crate) struct Manifests {
     pub(crate) notes: String,
     /// What pods of each RuntimeClass cost beside their containers.
     overheads: BTreeMap<String, BTreeMap<String, Quantity>>,
+    /// The PriorityClasses beside those of the system.
+    priorities: PriorityClasses,
 }
 
 /// Random characters that the API server adds to a `generateName`.
@@ -35,7 +38,7 @@ const GENERATED_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Reads the files; `-` is standard input. The inner error is everything that is wrong with them, rendered.
 pub(crate) fn read(files: &[PathBuf], options: LoadOptions<'_>, color: bool) -> anyhow::Result<Result<Manifests, String>> {
     let colour = if color { Colour::Ansi } else { Colour::Plain };
-    let mut manifests = Manifests::default();
+    let mut manifests = Manifests { priorities: PriorityClasses::system(), ..Manifests::default() };
     let mut refused = String::new();
     for file in files {
         let (name, bytes) = contents(file)?;
@@ -63,6 +66,10 @@ pub(crate) fn read(files: &[PathBuf], options: LoadOptions<'_>, color: bool) -> 
         return Ok(Err(refused));
     }
     manifests.apply_runtime_classes();
+    let wrong = manifests.apply_priority_classes();
+    if !wrong.is_empty() {
+        return Ok(Err(wrong));
+    }
     if manifests.pods.is_empty() {
         return Ok(Err(manifests.notes + "error: there is nothing to run in what was given\n"));
     }
@@ -101,6 +108,10 @@ impl Manifests {
                     self.overheads.insert(name.to_owned(), overhead(&other.value));
                     return;
                 }
+                if kind == "PriorityClass" {
+                    self.priorities.insert(&other.value);
+                    return;
+                }
                 let why = match kind.as_str() {
                     "PersistentVolumeClaim" => "is not needed: the folder of a claim is made on first use",
                     _ => "is skipped",
@@ -122,6 +133,33 @@ impl Manifests {
                 None => self.objects.insert_runtime_class(class.clone(), class),
             }
         }
+    }
+
+    /// Gives the pods the priorities of their classes; what is wrong with them otherwise. A pod that names no class may say its priority
+    /// itself, since nobody else does.
+    fn apply_priority_classes(&mut self) -> String {
+        let mut wrong = String::new();
+        for Pod { metadata, spec, .. } in &mut self.pods {
+            let Some(spec) = spec else { continue };
+            let asked = Priority::of(spec);
+            if asked.class().is_none() && (spec.priority.is_some() || !self.priorities.has_default()) {
+                continue;
+            }
+            match self.priorities.admit(asked) {
+                Ok(priority) => priority.write(spec),
+                Err(error) => {
+                    let name = metadata.name.as_deref().unwrap_or_default();
+                    let cure = match error {
+                        PriorityError::NoClass(_) => {
+                            "; put its PriorityClass into one of the files, or name system-node-critical or system-cluster-critical"
+                        }
+                        PriorityError::Number { .. } | PriorityError::Preemption { .. } => "; leave it out",
+                    };
+                    wrong.push_str(&format!("error: pod {name}: spec.priorityClassName: {error}{cure}\n"));
+                }
+            }
+        }
+        wrong
     }
 
     fn take_replica(&mut self, replica: Replica, file: &str, namespace: &str) {

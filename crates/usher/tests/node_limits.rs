@@ -334,7 +334,7 @@ fn a_served_node_shows_its_pressure_evicts_spares_critical_pods_and_takes_no_oth
     served.apply(&script("bystander", "exec tapp run", "", ""));
     served.ok(&["wait", "--for=condition=Ready", "pod/bystander", "--timeout=30s"]);
     // It takes more than there may be, and stays; whoever is not critical has to go.
-    served.apply(&filler("critical", "  priority: 2000000000"));
+    served.apply(&filler("critical", "  priorityClassName: system-cluster-critical"));
     served.wait(&phase("bystander"), "Failed Evicted");
     served.wait(&pressure, "True");
     assert_eq!(served.pod("critical")["status"]["phase"], "Running");
@@ -420,7 +420,7 @@ fn a_node_that_is_full_takes_no_pod_and_makes_room_for_critical_ones() {
     served.ok(&["wait", "--for=condition=Ready", "pod/fourth", "--timeout=30s"]);
 
     // Of the two, the one that asked for nothing makes room.
-    served.apply(&quiet("critical", "  priority: 2000000000", ""));
+    served.apply(&quiet("critical", "  priorityClassName: system-cluster-critical", ""));
     served.ok(&["wait", "--for=condition=Ready", "pod/critical", "--timeout=30s"]);
     let status = served.pod("second")["status"].clone();
     assert_eq!((&status["phase"], &status["reason"]), (&"Failed".into(), &"Preempting".into()), "{status}");
@@ -516,7 +516,7 @@ fn a_machine_that_goes_down_stops_its_pods_by_priority_with_their_hooks_and_take
     // It hears no stop signal, so that there is time to ask for another pod meanwhile.
     let deaf = "    lifecycle: {preStop: {exec: {command: [tapp, say, preStop]}}}";
     served.apply(&script("usual", "exec tapp run --ignore-term", deaf, ""));
-    served.apply(&quiet("critical", "  priority: 2000000000", ""));
+    served.apply(&quiet("critical", "  priorityClassName: system-cluster-critical", ""));
     served.ok(&["wait", "--for=condition=Ready", "pod/usual", "pod/critical", "--timeout=30s"]);
     let pid = rustix::process::Pid::from_child(&served.child);
     rustix::process::kill_process(pid, rustix::process::Signal::POWER).expect("the daemon is there");

@@ -35,6 +35,7 @@ pub const FATES: &[(&str, Fate)] = &[
         "podPidsLimit",
         ActedOn("Most processes and threads of one pod, -1 for no limit; 4096 by default, unlike the kubelet. Flag: `--pod-max-pids`"),
     ),
+    ("nodeStatusMaxImages", ActedOn("Most images in the status of the node, the largest first; 50 by default, -1 for no limit")),
     ("serializeImagePulls", ActedOn("Whether images are pulled one after the other; `false` by default, unlike the kubelet")),
     ("maxParallelImagePulls", ActedOn("Most pulls at a time; no limit by default")),
     ("evictionHard", ActedOn("Below this, pods are evicted at once, by signal ([signals and defaults](node.md)). Flag: `--eviction-hard`")),

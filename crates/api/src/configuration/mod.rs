@@ -56,6 +56,8 @@ pub struct KubeletConfiguration {
     pub pods_per_core: Option<u32>,
     /// The most processes of one pod; -1 for no limit.
     pub pod_pids_limit: Option<i64>,
+    /// The most images in the node's status; -1 for no limit.
+    pub node_status_max_images: Option<i64>,
     /// Whether images are pulled one after the other.
     pub serialize_image_pulls: Option<bool>,
     /// The most pulls at a time.

@@ -15,6 +15,7 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("maxPods", 0, i64::MAX),
     ("podsPerCore", 0, i64::MAX),
     ("podPidsLimit", -1, i64::MAX),
+    ("nodeStatusMaxImages", -1, i64::MAX),
     ("maxParallelImagePulls", 1, i64::MAX),
     ("evictionMaxPodGracePeriod", 0, i64::MAX),
     ("containerLogMaxFiles", 2, i64::MAX),

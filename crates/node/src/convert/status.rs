@@ -95,6 +95,53 @@ pub fn pod_status(status: &PodStatus, context: &StatusContext<'_>) -> V1PodStatu
     }
 }
 
+/// Whether Ready of this pod depends on conditions of others.
+pub fn has_readiness_gates(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_ref()).is_some_and(|gates| !gates.is_empty())
+}
+
+fn is_owned(condition: &PodCondition) -> bool {
+    OWNED_CONDITIONS.contains(&condition.type_.as_str())
+}
+
+fn conditions_of_others(pod: &Pod) -> impl Iterator<Item = &PodCondition> {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.filter(|condition| !is_owned(condition))
+}
+
+/// Whether the conditions of others are the same in two objects of a pod.
+pub fn same_conditions_of_others(pod: &Pod, other: &Pod) -> bool {
+    conditions_of_others(pod).eq(conditions_of_others(other))
+}
+
+/// What was published last, with the conditions that others have in the newest object of the pod (k8s: 8.b.2).
+pub fn with_conditions_of_others(published: &V1PodStatus, pod: &Pod) -> V1PodStatus {
+    let disruption = condition_type(ConditionKind::DisruptionTarget);
+    let own = published.conditions.iter().flatten().filter(|condition| is_owned(condition) || condition.type_ == disruption);
+    let own: Vec<_> = own.cloned().collect();
+    let is_disrupted = own.iter().any(|condition| condition.type_ == disruption);
+    let others = conditions_of_others(pod).filter(|condition| !(is_disrupted && condition.type_ == disruption));
+    V1PodStatus { conditions: some_list(others.cloned().chain(own.iter().cloned()).collect()), ..published.clone() }
+}
+
+/// A published status with Ready by the conditions that others have in it: it is what ContainersReady is, and asks the pod's gates if
+/// that is True (k8s: 8.b.11).
+pub fn regated_status(published: &V1PodStatus, context: &StatusContext<'_>) -> V1PodStatus {
+    let known = published.conditions.as_deref().unwrap_or_default();
+    let are_ready = known.iter().any(|condition| condition.type_ == "ContainersReady" && condition.status == "True");
+    if !are_ready {
+        return published.clone();
+    }
+    let ready = Condition { kind: ConditionKind::Ready, is_true: true, reason: String::new(), message: String::new() };
+    let ready = pod_condition(&gated(&ready, known, context.pod), known, context);
+    let looked = known.iter().map(|condition| match condition.type_ == ready.type_ {
+        // Its generation is that of the look before: nothing else was looked at.
+        true => PodCondition { observed_generation: condition.observed_generation, ..ready.clone() },
+        false => condition.clone(),
+    });
+    V1PodStatus { conditions: some_list(looked.collect()), ..published.clone() }
+}
+
 const fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "Pending",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long the server waits for a client. Whoever is slower is let go, so that slow clients cannot take all places.
+/// How long the server waits for a client, and lets one wait. Whoever is slower is let go, so that slow clients cannot take all places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// For the greeting of a TLS connection.
@@ -11,11 +11,13 @@ pub struct Patience {
     pub head: Duration,
     /// For the body of a request.
     pub body: Duration,
+    /// Between two bookmarks of a watch in which nothing happens.
+    pub bookmark: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { handshake: Duration::from_secs(10), head: Duration::from_secs(30), body: Duration::from_secs(30) }
+        Self { handshake: Duration::from_secs(10), head: Duration::from_secs(30), body: Duration::from_secs(30), bookmark: BOOKMARK_EVERY }
     }
 }
 
@@ -42,7 +44,7 @@ pub(super) const WATCH_TIME: Duration = Duration::from_secs(30 * 60);
 /// The longest watch that a client may ask for.
 pub(super) const WATCH_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Time between bookmarks.
-pub(super) const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// Changes that are ready are sent together up to about this size.
 pub(super) const WATCH_PIECE_BYTES: usize = 64 * 1024;
 /// How long a client has between the answer that the protocol changes and the change.

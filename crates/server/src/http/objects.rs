@@ -59,7 +59,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, path: ObjectPath, call: Call) ->
         ("get", _) => get(shared, &path, &call),
         ("create", "") if path.name.is_none() => create(shared, &path, call).await,
         ("create", "eviction") => evict(shared, &path, call).await,
-        ("create", "binding") => bind(shared, &path),
+        ("create", "binding") => bind(shared, &path, call).await,
         ("create", "token") => token(shared, &path, call).await,
         ("update", _) => update(shared, &path, call).await,
         ("patch", _) => patch(shared, &path, call).await,
@@ -203,6 +203,7 @@ fn write_options(call: &Call) -> ApiResult<WriteOptions> {
     })
 }
 
+const BINDING: &str = "io.k8s.api.core.v1.Binding";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const TOKEN_REQUEST: &str = "io.k8s.api.authentication.v1.TokenRequest";
 
@@ -283,13 +284,40 @@ async fn patch(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answ
     Ok(answer::warn(shown(path.kind, code, patched.object, &headers, &query)?, &patched.warnings))
 }
 
+/// The longest name of a program that is kept.
+const AGENT_CHARS_MAX: usize = 100;
+
+/// Who asks, with the program that they use: `usher-admin (kubectl/v1.36.0)`.
+fn asker(call: &Call) -> String {
+    let agent = call.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let program: String = agent.split_whitespace().next().unwrap_or_default().chars().take(AGENT_CHARS_MAX).collect();
+    match program.as_str() {
+        "" => format!("{}, through the API", call.user.name),
+        program => format!("{} ({program}), through the API", call.user.name),
+    }
+}
+
+/// What a deletion does not do here, though a client may expect it.
+fn unheeded(options: &DeleteOptions) -> Vec<String> {
+    let policy = options.propagation_policy.as_deref().filter(|policy| matches!(*policy, "Foreground" | "Orphan"));
+    let warning = |policy| {
+        format!(
+            "propagationPolicy \"{policy}\" has no effect: nothing here deletes the dependents of an object, and they keep their owner references"
+        )
+    };
+    policy.map(warning).into_iter().collect()
+}
+
 /// The options of a deletion: from the body, or else from the query.
 async fn delete_options(shared: &Shared, call: Call) -> ApiResult<(DeleteOptions, Query)> {
     let encoding = encoding(&call.headers)?;
+    let asker = asker(&call);
     let query = call.query;
     let body = read_body(shared, call.request).await?;
     let mut options =
         if body.is_empty() { DeleteOptions::default() } else { DeleteOptions::read(&parse(&body, encoding, DELETE_OPTIONS)?.0)? };
+    options.by = Some(asker);
+    options.set_propagation(query.get("propagationPolicy"), query.flag("orphanDependents")?)?;
     if let Some(seconds) = query.number::<i64>("gracePeriodSeconds")? {
         options.grace_period_seconds = Some(seconds);
     }
@@ -303,12 +331,13 @@ async fn delete(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Ans
     let (options, _) = delete_options(shared, call).await?;
     let name = path.name.as_deref().unwrap_or_default();
     let deletion = shared.registry.delete(path.kind, path.namespace(), name, &options).await?;
+    let warnings = unheeded(&options);
     let returns_object = matches!(path.kind.kind, "Namespace" | "PersistentVolumeClaim" | "Pod" | "ServiceAccount");
     let value = match deletion {
         Deletion::Gone(object) if !returns_object => success(path.kind, name, Some(object::uid(&object))),
         Deletion::Gone(object) | Deletion::Pending(object) => object,
     };
-    Ok(answer::json(StatusCode::OK, &value))
+    Ok(answer::warn(answer::json(StatusCode::OK, &value), &warnings))
 }
 
 async fn delete_collection(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answer> {
@@ -325,12 +354,13 @@ async fn delete_collection(shared: &Shared, path: &ObjectPath, call: Call) -> Ap
         "metadata": { "resourceVersion": revision },
         "items": items,
     });
-    Ok(answer::json(StatusCode::OK, &list))
+    Ok(answer::warn(answer::json(StatusCode::OK, &list), &unheeded(&options)))
 }
 
 /// There are no disruption budgets, so an eviction is a deletion.
 async fn evict(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answer> {
     let encoding = encoding(&call.headers)?;
+    let asker = asker(&call);
     let dry_run = DryRun::parse(call.query.all("dryRun"))?;
     let body = read_body(shared, call.request).await?;
     let (eviction, _) = parse(&body, encoding, "io.k8s.api.policy.v1.Eviction")?;
@@ -342,20 +372,25 @@ async fn evict(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answ
         options.dry_run = dry_run;
     }
     let name = path.name.as_deref().unwrap_or_default();
+    options.by = Some(format!("an eviction by {asker}"));
     shared.registry.delete(path.kind, path.namespace(), name, &options).await?;
-    Ok(answer::json(
-        StatusCode::CREATED,
-        &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
-    ))
+    Ok(created())
 }
 
-/// Pods are bound when they are created.
-fn bind(shared: &Shared, path: &ObjectPath) -> ApiResult<Answer> {
+/// Pods are bound when they are created, but those that wait for a node that takes none.
+async fn bind(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answer> {
+    let encoding = encoding(&call.headers)?;
+    let body = read_body(shared, call.request).await?;
+    let (binding, _) = parse(&body, encoding, BINDING)?;
     let name = path.name.as_deref().unwrap_or_default();
-    let pod = shared.registry.get(path.kind, path.namespace(), name)?;
-    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-    let message = format!("Operation cannot be fulfilled on pods/binding \"{name}\": pod {name} is already assigned to node \"{node}\"");
-    Err(ApiError::new(409, "Conflict", message))
+    shared.registry.bind(path.namespace(), name, binding["target"]["name"].as_str().unwrap_or_default()).await?;
+    Ok(created())
+}
+
+/// What is said of a request that made something which is no object.
+fn created() -> Answer {
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+    answer::json(StatusCode::CREATED, &status)
 }
 
 async fn token(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answer> {

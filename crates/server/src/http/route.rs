@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,7 +46,12 @@ pub(crate) struct Shared {
     pub(super) patience: Patience,
     pub(super) stop: watch::Receiver<bool>,
     metrics: Metrics,
+    /// Whether the engine behind it has taken up its pods.
+    is_ready: Arc<AtomicBool>,
 }
+
+/// What is said until then.
+const NOT_READY: &str = "[-]pods-adopted failed: the pods that were here before are being taken up";
 
 /// A request with what was read of it.
 pub(super) struct Call {
@@ -63,7 +69,7 @@ impl Shared {
         metrics: Metrics,
         tokens: Tokens,
         patience: Patience,
-        stop: watch::Receiver<bool>,
+        (stop, is_ready): (watch::Receiver<bool>, Arc<AtomicBool>),
     ) -> Self {
         let (backend, lives) = node;
         Self {
@@ -78,6 +84,7 @@ impl Shared {
             patience,
             stop,
             metrics,
+            is_ready,
         }
     }
 
@@ -104,8 +111,11 @@ pub(super) async fn handle(shared: Arc<Shared>, user: Option<User>, request: Req
 async fn route(shared: &Arc<Shared>, user: Option<User>, request: Request<Incoming>) -> ApiResult<Answer> {
     let path = request.uri().path().to_owned();
     // The only things that anyone may know.
-    if matches!(path.as_str(), "/healthz" | "/livez" | "/readyz") {
-        return Ok(answer::text(StatusCode::OK, "ok"));
+    match path.as_str() {
+        "/healthz" | "/livez" => return Ok(answer::text(StatusCode::OK, "ok")),
+        "/readyz" if shared.is_ready.load(Ordering::Acquire) => return Ok(answer::text(StatusCode::OK, "ok")),
+        "/readyz" => return Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY)),
+        _ => {}
     }
     if page::is_wanted(&path, request.headers()) {
         return Ok(page::serve(shared, user, request).await);

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::answer::{self, Answer, Shape};
-use super::limits::{BOOKMARK_EVERY, WATCH_PIECE_BYTES, WATCH_TIME, WATCH_TIME_MAX};
+use super::limits::{WATCH_PIECE_BYTES, WATCH_TIME, WATCH_TIME_MAX};
 use super::objects::{include, list_options};
 use super::request::ObjectPath;
 use super::route::{Call, Shared, seconds, stopped};
@@ -43,7 +43,8 @@ pub(super) fn serve(shared: &Shared, path: &ObjectPath, call: &Call) -> ApiResul
     let initial = call.query.optional_flag("sendInitialEvents")?;
     let changes = shared.registry.watch(path.kind, path.namespace.as_deref(), &options, initial)?;
     let time = seconds(&call.query, "timeoutSeconds")?.filter(|time| !time.is_zero()).unwrap_or(WATCH_TIME).min(WATCH_TIME_MAX);
-    let mut bookmarks = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
+    let every = shared.patience.bookmark;
+    let mut bookmarks = tokio::time::interval_at(Instant::now() + every, every);
     bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watching = Watching {
         changes,

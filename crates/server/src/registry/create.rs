@@ -8,7 +8,7 @@ use crate::managed::{Writer, note_update};
 use crate::object::{self, meta_mut, time_text};
 use crate::status::{ApiError, ApiResult};
 use crate::store::{ObjectKey, Write, WriteError};
-use crate::strategy;
+use crate::strategy::{self, Seat};
 
 /// How often another name is drawn when a generated one is taken.
 const GENERATED_NAMES_MAX: usize = 8;
@@ -65,11 +65,12 @@ impl Registry {
         }
         let mut object = stored_form(kind, object);
         let stored_kind = stored(kind.stored_as);
-        self.admit(kind, namespace, &object)?;
-        if stored_kind.kind == "Pod" {
-            self.admit_runtime_class(kind, &mut object)?;
-        }
-        let verdict = strategy::prepare_create(stored_kind, &mut object, self.node())?;
+        self.admit(kind, namespace, &mut object)?;
+        let seat = match stored_kind.kind {
+            "Pod" => self.seat(),
+            _ => Seat::Open(self.node().to_owned()),
+        };
+        let verdict = strategy::prepare_create(stored_kind, &mut object, &seat)?;
         let name = object::name(&object).to_owned();
         if !verdict.errors.is_empty() {
             return Err(ApiError::invalid(kind, &name, &verdict.errors));
@@ -89,55 +90,6 @@ impl Registry {
         Ok((object, verdict.warnings))
     }
 
-    /// A pod's RuntimeClass must be there, and says what the pod costs beside its containers.
-    fn admit_runtime_class(&self, kind: &Kind, pod: &mut Value) -> ApiResult<()> {
-        let name = object::name(pod).to_owned();
-        let rejected = |why: &str| Err(ApiError::forbidden(kind, &name, &format!("pod rejected: {why}")));
-        let asked = pod["spec"].get("overhead").cloned().filter(|overhead| overhead.as_object().is_some_and(|list| !list.is_empty()));
-        let Some(class) = pod["spec"]["runtimeClassName"].as_str().map(ToOwned::to_owned) else {
-            return match asked {
-                Some(_) => rejected("Pod Overhead set without corresponding RuntimeClass defined Overhead"),
-                None => Ok(()),
-            };
-        };
-        let Ok(found) = self.stored(stored("runtimeclasses"), "", &class) else {
-            return rejected(&format!("RuntimeClass {class:?} not found"));
-        };
-        let fixed = found.value()["overhead"].get("podFixed").cloned();
-        match (asked, fixed) {
-            (Some(asked), fixed) if fixed.as_ref() != Some(&asked) => {
-                rejected("Pod's Overhead doesn't match RuntimeClass's defined Overhead")
-            }
-            (None, Some(fixed)) => {
-                pod["spec"]["overhead"] = fixed;
-                Ok(())
-            }
-            (Some(_) | None, _) => Ok(()),
-        }
-    }
-
-    /// What the state of others says about the object.
-    fn admit(&self, kind: &Kind, namespace: &str, object: &Value) -> ApiResult<()> {
-        if !kind.namespaced {
-            return Ok(());
-        }
-        let name = object::name(object);
-        let namespaces = stored("namespaces");
-        let Ok(owner) = self.stored(namespaces, "", namespace) else {
-            return Err(ApiError::not_found(namespaces, namespace));
-        };
-        if object::is_terminating(&owner.value()) {
-            let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-            let mut error = ApiError::forbidden(kind, name, &why);
-            if let Some(details) = &mut error.details {
-                let message = format!("namespace {namespace} is being terminated");
-                details["causes"] = json!([{ "reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace" }]);
-            }
-            return Err(error);
-        }
-        Ok(())
-    }
-
     pub(super) async fn store_new(&self, kind: &Kind, namespace: &str, object: Value) -> ApiResult<Value> {
         let name = object::name(&object).to_owned();
         let key = ObjectKey::new(namespace, &name);
@@ -155,36 +107,7 @@ impl Registry {
     async fn after_create(&self, kind: &Kind, object: &Value) {
         match kind.kind {
             "Namespace" => self.furnish_namespace(object::name(object)).await,
-            // A mirror is of a pod that nobody had to schedule.
-            "Pod" if object["spec"].get("nodeName").is_some() && !object::is_mirror(object) => {
-                let (namespace, name) = (object::namespace(object), object::name(object));
-                let message = format!("Successfully assigned {namespace}/{name} to {}", self.node());
-                let time = now();
-                let event = json!({
-                    "apiVersion": "v1",
-                    "kind": "Event",
-                    "metadata": { "name": format!("{name}.{:x}", time.as_nanosecond()), "namespace": namespace },
-                    "involvedObject": {
-                        "apiVersion": "v1",
-                        "kind": "Pod",
-                        "namespace": namespace,
-                        "name": name,
-                        "uid": object::uid(object),
-                        "resourceVersion": object::meta(object, "resourceVersion"),
-                    },
-                    "type": "Normal",
-                    "reason": "Scheduled",
-                    "action": "Binding",
-                    "message": message,
-                    "eventTime": object::micro_time_text(time),
-                    "reportingComponent": "default-scheduler",
-                    "reportingInstance": format!("default-scheduler-{}", self.node()),
-                });
-                let options = WriteOptions::of("usher");
-                if let Err(error) = Box::pin(self.create(stored("events"), namespace, event, &options)).await {
-                    tracing::warn!(%error, namespace, name, "cannot record that a pod was scheduled");
-                }
-            }
+            "Pod" => self.after_seating(object).await,
             _ => {}
         }
     }

@@ -72,6 +72,12 @@ impl Registry {
                     Step::Remove => Deletion::Gone(show(old)),
                 });
             }
+            if matches!(step, Step::Mark(_) | Step::MarkAndRemove(_))
+                && let Some(by) = &options.by
+            {
+                // Before the mark can be seen.
+                self.askers.note(object::uid(&old), by);
+            }
             let key = ObjectKey::new(namespace, name);
             let written = match step {
                 Step::Nothing => return Ok(Deletion::Pending(show(old))),
@@ -105,7 +111,22 @@ impl Registry {
     }
 
     async fn remove(&self, kind: &Kind, key: ObjectKey, revision: crate::store::Revision) -> Result<Value, WriteError> {
-        Ok(self.store.write(kind.stored_as, key, Write::Delete(revision)).await?.value())
+        let gone = self.store.write(kind.stored_as, key, Write::Delete(revision)).await?.value();
+        // Of a pod that goes at once, the node has still to be told.
+        if kind.kind != "Pod" {
+            self.askers.forget(object::uid(&gone));
+        }
+        Ok(gone)
+    }
+
+    /// The object with this UID is gone, and whoever had to be told is.
+    pub fn forget_asker(&self, uid: &str) {
+        self.askers.forget(uid);
+    }
+
+    /// Who asked for the deletion of the object with this UID, if that is known.
+    pub fn deletion_asker(&self, uid: &str) -> Option<String> {
+        self.askers.of(uid)
     }
 
     /// Deletes all objects that a list gives.

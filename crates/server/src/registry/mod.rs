@@ -3,6 +3,8 @@
 //! Acts: it reads the clock, draws names, and writes to the store. What an object must be like is decided in
 //! [`strategy`](crate::strategy).
 
+mod admission;
+mod askers;
 mod create;
 mod delete;
 mod expiry;
@@ -11,6 +13,8 @@ mod list;
 mod namespaces;
 mod options;
 mod patch;
+mod pod_status;
+mod scheduling;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -27,6 +31,7 @@ use crate::schema::{self, Misfit};
 use crate::status::{ApiError, ApiResult};
 use crate::store::{ObjectKey, Store, Stored};
 
+use self::askers::Askers;
 pub use self::delete::Deletion;
 pub use self::list::{List, ListOptions};
 pub use self::options::{DeleteOptions, DryRun, Validation, WriteOptions};
@@ -44,12 +49,14 @@ pub struct Registry {
     node: Arc<str>,
     /// The states that lists in pieces began with.
     snapshots: Arc<Mutex<Vec<list::Snapshot>>>,
+    /// Who asked for what is being deleted.
+    askers: Askers,
 }
 
 impl Registry {
     /// The registry over a store, for the node of this name.
     pub fn new(store: Store, node: &str) -> Self {
-        Self { store, node: Arc::from(node), snapshots: Arc::default() }
+        Self { store, node: Arc::from(node), snapshots: Arc::default(), askers: Askers::default() }
     }
 
     /// The name of the node.

@@ -8,7 +8,8 @@ use super::{DeleteOptions, ListOptions, Registry, WriteOptions};
 use crate::kinds::{KINDS, stored};
 use crate::object;
 use crate::status::ApiResult;
-use crate::strategy::Part;
+use crate::store::{ObjectKey, Write, WriteError};
+use crate::strategy::{self, Part};
 
 /// Namespaces that are there from the start.
 const INITIAL: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -53,6 +54,26 @@ impl Registry {
                 self.furnish_namespace(object::name(&namespace)).await;
             }
         }
+        self.bind_claims().await?;
+        // An engine may have died between the change that lets them come and their coming.
+        self.seat_waiting().await
+    }
+
+    /// Claims that an older version left unbound.
+    async fn bind_claims(&self) -> ApiResult<()> {
+        let kind = stored("persistentvolumeclaims");
+        for item in self.list(kind, None, &ListOptions::default())?.items {
+            let mut claim = item.value();
+            if claim["status"]["phase"] != "Pending" {
+                continue;
+            }
+            strategy::bind_claim(&mut claim);
+            let key = ObjectKey::new(object::namespace(&claim), object::name(&claim));
+            match self.store.write(kind.stored_as, key, Write::Update(item.revision, claim)).await {
+                Ok(_) | Err(WriteError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 
@@ -89,18 +110,24 @@ impl Registry {
         if !object::is_terminating(&namespace) {
             return Ok(Emptying::Done);
         }
+        let by = match self.askers.of(object::uid(&namespace)) {
+            Some(asker) => format!("the end of its namespace, deleted by {asker}"),
+            None => "the end of its namespace".to_owned(),
+        };
+        let options = DeleteOptions { by: Some(by), ..DeleteOptions::default() };
         let mut left = 0;
         for kind in KINDS.iter().filter(|kind| kind.namespaced && kind.group != "events.k8s.io") {
             // Events last: the end of pods makes more of them.
             if kind.kind == "Event" && left > 0 {
                 continue;
             }
-            self.delete_collection(kind, Some(name), &ListOptions::default(), &DeleteOptions::default()).await?;
+            self.delete_collection(kind, Some(name), &ListOptions::default(), &options).await?;
             left += self.list(kind, Some(name), &ListOptions::default())?.items.len();
         }
         if left > 0 {
             return Ok(Emptying::Waiting);
         }
+        self.askers.forget(object::uid(&namespace));
         let mut done = namespace;
         done["spec"]["finalizers"] = json!([]);
         self.update(namespaces, Part::Finalize, "", name, done, &WriteOptions::of(MANAGER)).await?;

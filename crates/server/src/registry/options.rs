@@ -91,6 +91,10 @@ pub struct DeleteOptions {
     pub uid: Option<String>,
     /// The object must have this revision.
     pub resource_version: Option<String>,
+    /// What is to become of the dependents.
+    pub propagation_policy: Option<String>,
+    /// Who asks for it, for those who are told why a pod ended.
+    pub by: Option<String>,
 }
 
 impl DeleteOptions {
@@ -109,6 +113,32 @@ impl DeleteOptions {
             grace_period_seconds: options["gracePeriodSeconds"].as_i64(),
             uid: text(&options["preconditions"]["uid"]),
             resource_version: text(&options["preconditions"]["resourceVersion"]),
+            propagation_policy: match (text(&options["propagationPolicy"]), options["orphanDependents"].as_bool()) {
+                (None, Some(true)) => Some("Orphan".to_owned()),
+                (policy, _) => policy,
+            },
+            by: None,
         })
+    }
+
+    /// Takes over what the query says of the dependents, if it says anything, and judges it.
+    ///
+    /// # Errors
+    /// It is none of the three policies.
+    pub fn set_propagation(&mut self, policy: &str, orphans: bool) -> ApiResult<()> {
+        match (policy, orphans) {
+            ("", true) => self.propagation_policy = Some("Orphan".to_owned()),
+            ("", false) => {}
+            (policy, _) => self.propagation_policy = Some(policy.to_owned()),
+        }
+        match self.propagation_policy.as_deref() {
+            None | Some("" | "Background" | "Foreground" | "Orphan") => Ok(()),
+            Some(other) => {
+                let message = format!(
+                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
+                );
+                Err(ApiError::new(422, "Invalid", message))
+            }
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! The verbs, on a registry with a store of its own.
 
+mod admission;
+mod asked;
+mod waiting;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -116,7 +116,11 @@ impl Registry {
             let write =
                 if is_released(kind, &old, &new) { Write::Delete(current.revision) } else { Write::Update(current.revision, new.clone()) };
             match self.store.write(kind.stored_as, key, write).await {
-                Ok(stored) => return Ok((shown_as(kind, stored.value()), warnings)),
+                Ok(stored) => {
+                    let new = stored.value();
+                    Box::pin(self.after_update(kind, &old, &new)).await;
+                    return Ok((shown_as(kind, new), warnings));
+                }
                 Err(WriteError::Conflict(_)) if !expected.is_empty() => return Err(ApiError::modified(kind, name)),
                 Err(WriteError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),

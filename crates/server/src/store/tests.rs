@@ -169,6 +169,30 @@ async fn objects_and_revisions_outlive_the_store() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_mostly_empty_gives_its_room_back_and_keeps_what_is_in_it() {
+    let folder = temp();
+    let size = || std::fs::metadata(folder.path().join("store.redb")).expect("the file is there").len();
+    let store = open(folder.path());
+    create(&store, "kept", 7).await;
+    let text = "x".repeat(1 << 20);
+    let large = |number: u64| json!({ "metadata": { "name": format!("large-{number}") }, "text": text });
+    let mut made = Vec::new();
+    for number in 0..16 {
+        made.push(store.write(PODS, key(&format!("large-{number}")), Write::Create(large(number))).await.expect("created"));
+    }
+    let full = size();
+    assert!(full > 16 << 20, "nothing to give back: {full}");
+    for (number, large) in made.iter().enumerate() {
+        store.write(PODS, key(&format!("large-{number}")), Write::Delete(large.revision)).await.expect("deleted");
+    }
+    store.close().await;
+    let store = open(folder.path());
+    assert!(size() < full / 3, "{full} bytes became {}", size());
+    assert_eq!(store.read(PODS, &key("kept")).expect("it is kept").value()["number"], json!(7));
+    assert_eq!(create(&store, "more", 1).await.revision, Revision(34));
+}
+
+#[tokio::test]
 async fn a_watcher_that_is_too_far_behind_is_told() {
     let folder = temp();
     let store = open(folder.path());

@@ -4,10 +4,14 @@
 
 mod pod;
 mod pod_resize;
+mod pod_status;
 mod pod_update;
 mod qos;
+mod scheduling;
 
-pub(crate) use self::pod::note_scheduled;
+pub(crate) use self::pod_status::with_what_others_wrote;
+pub use self::scheduling::Seat;
+pub(crate) use self::scheduling::{UNSCHEDULABLE, is_cordoned, is_gated, is_waiting, note_scheduled, seated};
 
 use api::path::FieldPath;
 use api::validate::{NameRule, Scope, validate_config_map, validate_object_meta, validate_secret};
@@ -63,12 +67,12 @@ pub struct Verdict {
 ///
 /// # Errors
 /// The object does not fit its type in a way that the schema does not tell.
-pub fn prepare_create(kind: &Kind, object: &mut Value, node: &str) -> ApiResult<Verdict> {
+pub fn prepare_create(kind: &Kind, object: &mut Value, seat: &Seat) -> ApiResult<Verdict> {
     if kind.has_status() && kind.kind != "Node" {
         object.as_object_mut().map(|fields| fields.remove("status"));
     }
     match kind.kind {
-        "Pod" => pod::prepare_create(object, node),
+        "Pod" => pod::prepare_create(object, seat),
         "Namespace" => {
             object["spec"]["finalizers"] = json!(["kubernetes"]);
             object["status"] = json!({ "phase": "Active" });
@@ -78,10 +82,8 @@ pub fn prepare_create(kind: &Kind, object: &mut Value, node: &str) -> ApiResult<
             judge(kind, object)
         }
         "PersistentVolumeClaim" => {
-            object["status"] = json!({ "phase": "Pending" });
-            if object["spec"].get("volumeMode").is_none() {
-                object["spec"]["volumeMode"] = json!("Filesystem");
-            }
+            default_claim(object);
+            bind_claim(object);
             judge(kind, object)
         }
         "PriorityClass" => {
@@ -97,6 +99,24 @@ pub fn prepare_create(kind: &Kind, object: &mut Value, node: &str) -> ApiResult<
     }
 }
 
+fn default_claim(claim: &mut Value) {
+    if claim["spec"].get("volumeMode").is_none() {
+        claim["spec"]["volumeMode"] = json!("Filesystem");
+    }
+}
+
+/// A claim is a folder of this machine, which is made on first use: nothing has to be waited for.
+pub(crate) fn bind_claim(claim: &mut Value) {
+    if claim["spec"]["volumeName"].as_str().is_none_or(str::is_empty) {
+        claim["spec"]["volumeName"] = json!(format!("pvc-{}", crate::object::uid(claim)));
+    }
+    claim["status"] = json!({
+        "phase": "Bound",
+        "accessModes": claim["spec"]["accessModes"],
+        "capacity": { "storage": claim["spec"]["resources"]["requests"]["storage"] },
+    });
+}
+
 /// Makes the object that an update through `part` leads to ready: what the part does not reach stays as it was.
 ///
 /// # Errors
@@ -109,6 +129,14 @@ pub fn prepare_update(kind: &Kind, part: Part, old: &Value, new: &mut Value) -> 
             }
             if kind.kind == "Namespace" {
                 keep(new, old, "spec");
+            }
+            if kind.kind == "PersistentVolumeClaim" {
+                default_claim(new);
+                if new["spec"].get("volumeName").is_none()
+                    && let Some(volume) = old["spec"].get("volumeName")
+                {
+                    new["spec"]["volumeName"] = volume.clone();
+                }
             }
         }
         Part::Status => {

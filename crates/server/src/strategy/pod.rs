@@ -2,22 +2,23 @@
 
 use api::path::FieldPath;
 use api::validate::validate_pod_create;
-use api::{FieldError, Severity};
+use api::{FieldError, Setting, Severity};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::pod_resize::validate_resize;
 use super::pod_update::validate_update;
 use super::qos::qos_class;
+use super::scheduling::{Seat, is_gated, is_taken};
 use super::{Part, Verdict, shown, typed};
 use crate::kinds::stored;
 use crate::object::meta_mut;
 use crate::status::{ApiError, ApiResult};
 
-/// There is one node, so the pod is bound to it at once.
-pub(super) fn prepare_create(object: &mut Value, node: &str) -> ApiResult<Verdict> {
+/// There is one node, so the pod is bound to it at once, unless something holds it back.
+pub(super) fn prepare_create(object: &mut Value, seat: &Seat) -> ApiResult<Verdict> {
     let mut pod: Pod = typed(stored("pods"), object)?;
-    let unsupported = api::unsupported(&pod);
+    let unsupported = api::unsupported(&pod, Setting::Served);
     let (default, warn) = (api::defaults::default_pod, api::warnings);
     default(&mut pod);
     let mut warnings: Vec<_> = warn(&pod).iter().map(ToString::to_string).collect();
@@ -31,23 +32,16 @@ pub(super) fn prepare_create(object: &mut Value, node: &str) -> ApiResult<Verdic
     }
     let spec = pod.spec.get_or_insert_default();
     let qos = qos_class(spec);
-    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
-    if !gated {
-        spec.node_name = Some(node.to_owned());
-    }
     // k8s: 1.a.13
     pod.metadata.generation = Some(1);
     *object = serde_json::to_value(&pod).map_err(ApiError::internal)?;
+    if is_gated(object) || !is_taken(object, seat) {
+        object["spec"].as_object_mut().map(|spec| spec.remove("nodeName"));
+    } else {
+        object["spec"]["nodeName"] = json!(seat.node());
+    }
     object["status"] = json!({ "phase": "Pending", "qosClass": qos });
     Ok(Verdict { errors, warnings })
-}
-
-/// Notes that the pod was bound to the node.
-pub(crate) fn note_scheduled(pod: &mut Value, now: &str) {
-    if pod["spec"].get("nodeName").is_some() {
-        pod["status"]["conditions"] =
-            json!([{ "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now }]);
-    }
 }
 
 pub(super) fn prepare_update(part: Part, old: &Value, new: &mut Value) -> ApiResult<Verdict> {
@@ -57,7 +51,7 @@ pub(super) fn prepare_update(part: Part, old: &Value, new: &mut Value) -> ApiRes
     let mut verdict = Verdict::default();
     if part == Part::EphemeralContainers {
         // What the engine cannot do yet is refused here too.
-        let refused = api::unsupported(&pod).into_iter().filter(|field| field.severity == Severity::Error);
+        let refused = api::unsupported(&pod, Setting::Served).into_iter().filter(|field| field.severity == Severity::Error);
         verdict.errors.extend(refused.map(|field| FieldError::forbidden(&field.path, field.message)));
     } else {
         verdict.warnings = api::warnings(&pod).iter().map(ToString::to_string).collect();

@@ -37,10 +37,12 @@ pub(super) fn validate_update(part: Part, old: &Pod, new: &Pod) -> Vec<FieldErro
     images(after.init_containers.as_deref().unwrap_or_default(), &path.child("initContainers"), &mut errors);
     deadline(before.active_deadline_seconds, after.active_deadline_seconds, &path.child("activeDeadlineSeconds"), &mut errors);
     tolerations(before, after, &path.child("tolerations"), &mut errors);
+    gates(before, after, &path.child("schedulingGates"), &mut errors);
     // Everything else must be the same.
     let mut allowed = after.clone();
     allowed.active_deadline_seconds = before.active_deadline_seconds;
     allowed.tolerations = before.tolerations.clone();
+    allowed.scheduling_gates = before.scheduling_gates.clone();
     keep_images(&mut allowed.containers, &before.containers);
     keep_images(allowed.init_containers.as_deref_mut().unwrap_or_default(), before.init_containers.as_deref().unwrap_or_default());
     // k8s: 1.b.4
@@ -111,6 +113,15 @@ fn tolerations(before: &PodSpec, after: &PodSpec, path: &FieldPath, errors: &mut
     }
 }
 
+/// Gates may be taken away only.
+fn gates(before: &PodSpec, after: &PodSpec, path: &FieldPath, errors: &mut Vec<FieldError>) {
+    let known = before.scheduling_gates.as_deref().unwrap_or_default();
+    for (index, gate) in after.scheduling_gates.iter().flatten().enumerate().filter(|(_, gate)| !known.contains(gate)) {
+        let detail = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.name);
+        errors.push(FieldError::forbidden(&path.index(index).child("name"), detail));
+    }
+}
+
 fn keep_images(containers: &mut [Container], before: &[Container]) {
     for (container, before) in containers.iter_mut().zip(before) {
         container.image.clone_from(&before.image);
@@ -168,6 +179,17 @@ mod tests {
             "tolerations": [{ "operator": "Exists" }],
         }));
         assert_eq!(texts(spec(json!({})), after), Vec::<String>::new());
+    }
+
+    #[test]
+    fn scheduling_gates_may_only_be_taken_away() {
+        let gates =
+            |names: &[&str]| spec(json!({ "schedulingGates": names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>() }));
+        for after in [&["b"][..], &[]] {
+            assert_eq!(texts(gates(&["a", "b"]), gates(after)), Vec::<String>::new(), "{after:?}");
+        }
+        let text = "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'c'";
+        assert_eq!(texts(gates(&["a", "b"]), gates(&["a", "c"])), [text]);
     }
 
     // k8s: 1.d.13

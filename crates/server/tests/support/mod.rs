@@ -47,6 +47,13 @@ pub(crate) async fn start(folder: &Path, backend: Arc<dyn Backend>) -> Server {
 }
 
 pub(crate) async fn start_with(folder: &Path, backend: Arc<dyn Backend>, patience: Patience) -> Server {
+    let server = start_unready(folder, backend, patience).await;
+    server.ready();
+    server
+}
+
+/// A server whose engine has not taken up its pods yet.
+pub(crate) async fn start_unready(folder: &Path, backend: Arc<dyn Backend>, patience: Patience) -> Server {
     let config = Config {
         folder: folder.join("root"),
         listen: vec!["127.0.0.1:0".parse().expect("an address")],

@@ -14,6 +14,9 @@ use serde_json::Value;
 use crate::cli::Global;
 use crate::commands::serve::SOCKET_FILE;
 
+/// By this name the daemon knows who asks.
+const USER_AGENT: &str = concat!("usher/", env!("CARGO_PKG_VERSION"));
+
 /// The daemon is on this machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -111,8 +114,9 @@ impl Daemon {
         let body = body.map(Value::to_string).unwrap_or_default();
         let length = body.len();
         // At once: the daemon may answer and close before it has read all of it.
-        let request =
-            format!("{method} {path} HTTP/1.0\r\nHost: usher\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nHost: usher\r\nUser-Agent: {USER_AGENT}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).context("the daemon does not listen")?;
         Ok(stream)
     }

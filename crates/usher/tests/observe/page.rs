@@ -231,7 +231,7 @@ containers:
     served.create_pod("first", lasting);
     served.wait_ready("first");
     // The node takes it up when the first one is gone, which is not before somebody wants that.
-    served.create_pod("web", &format!("priority: 2000000000\npriorityClassName: system-node-critical\n{POD}"));
+    served.create_pod("web", &format!("priorityClassName: system-node-critical\n{POD}"));
     let pod: Value = serde_json::from_str(&served.get("/api/v1/namespaces/default/pods/web")).expect("JSON");
     let uid = pod["metadata"]["uid"].as_str().expect("a uid");
     let mut told = served.lines(&format!("/ui/life?uid={uid}"));

@@ -1,5 +1,7 @@
 //! `usher serve` with a real kubectl and real containers.
 
+mod admission;
+mod conditions;
 mod forwards;
 mod hostile;
 mod logs;

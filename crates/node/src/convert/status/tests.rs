@@ -269,3 +269,39 @@ fn a_resize_shows_what_is_allocated_and_what_is_in_force_apart() {
     let first = &published["conditions"][0];
     assert_eq!((&first["type"], &first["reason"], &first["message"]), (&"PodResizePending".into(), &"Deferred".into(), &"no room".into()));
 }
+
+// k8s: 8.b.2, 8.b.11
+#[test]
+fn ready_follows_the_conditions_of_others_without_a_word_of_the_machine() {
+    let gated = |status: &str, ready: bool| -> (Pod, V1PodStatus) {
+        let mut pod = pod();
+        let spec = pod.spec.as_mut().expect("a spec");
+        spec.readiness_gates = serde_json::from_value(json!([{"conditionType": "a.io/x"}])).expect("gates");
+        let status = json!({"conditions": [{"type": "a.io/x", "status": status}, {"type": "Ready", "status": "Unknown"}]});
+        pod.status = serde_json::from_value(status).expect("a status");
+        let mut machine = machine_status(running());
+        machine.conditions.push(condition(ConditionKind::ContainersReady, ready));
+        machine.conditions[1].is_true = ready;
+        let published = publish(&pod, &machine, None, at(20));
+        (pod, published)
+    };
+    let looked_at = |pod: &Pod, published: &V1PodStatus| {
+        let known = with_conditions_of_others(published, pod);
+        let host_ips = ["192.0.2.1".parse().expect("an address")];
+        let wall_nanos = |at: Timestamp| at.as_nanos() + WALL_OFFSET_NANOS;
+        let context = StatusContext { pod, wall_nanos: &wall_nanos, now: at(30), host_ips: &host_ips, previous: Some(&known) };
+        regated_status(&known, &context)
+    };
+    let shown = |status: &V1PodStatus| -> Vec<(String, String)> {
+        status.conditions.iter().flatten().map(|condition| (condition.type_.clone(), condition.status.clone())).collect()
+    };
+    let expected = |list: &[(&str, &str)]| list.iter().map(|(kind, status)| ((*kind).to_owned(), (*status).to_owned())).collect::<Vec<_>>();
+    for (gate, containers, ready) in [("True", true, "True"), ("False", true, "False"), ("True", false, "False")] {
+        let (pod, published) = gated(gate, containers);
+        let looked = looked_at(&pod, &published);
+        let containers = if containers { "True" } else { "False" };
+        let all = [("a.io/x", gate), ("Initialized", "True"), ("Ready", ready), ("ContainersReady", containers)];
+        assert_eq!(shown(&looked), expected(&all), "{gate} {containers}");
+        assert_eq!(looked_at(&pod, &looked), looked, "looking twice changes nothing");
+    }
+}

@@ -109,6 +109,10 @@ impl PodApi for ServerApi {
         self.stored(pod)?.status
     }
 
+    fn deletion_asker(&self, pod: &Pod) -> Option<String> {
+        self.client.deletion_asker(identity(pod).2)
+    }
+
     async fn publish_status(&self, pod: &Pod, status: PodStatus) {
         let (namespace, name, uid) = identity(pod);
         loop {

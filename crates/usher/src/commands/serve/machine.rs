@@ -3,25 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use api::Quantity;
 use api::configuration::KubeletConfiguration;
 use k8s_openapi::api::core::v1::Node;
 use node::NodeConfig;
 use node::admission::Allocatable;
+use node::error_chain;
 use node::eviction::reading::observations;
 use node::eviction::{EvictionConfig, NodeCondition, Signal};
+use runtime::{EmbeddedRuntime, Runtime as _, StoredImage};
 use serde_json::{Value, json};
 
 use crate::commands::own_addresses;
 
 /// The most pods, as the reference's default.
 const PODS_MAX: u32 = 110;
+/// The most images that the node's status names, as the reference's default.
+const IMAGES_MAX: usize = 50;
+/// The most names of one image there, as in the reference.
+const IMAGE_NAMES_MAX: usize = 5;
 
 /// What of the machine pods can have, as far as somebody decides it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offer {
     pods_max: u32,
+    /// How many images are told of.
+    images_max: usize,
     /// What is reserved, for the system and for the engine together.
     cpu_millis: u64,
     memory_bytes: u64,
@@ -41,7 +50,9 @@ impl Offer {
         };
         let units = |resource| amounts(resource).iter().filter_map(|amount| u64::try_from(amount.value()).ok()).sum();
         let cpu_millis = amounts("cpu").iter().filter_map(|amount| u64::try_from(amount.milli_value()).ok()).sum();
-        Self { pods_max, cpu_millis, memory_bytes: units("memory"), disk_bytes: units("ephemeral-storage") }
+        // Below zero there is no limit.
+        let images_max = file.node_status_max_images.map_or(IMAGES_MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+        Self { pods_max, images_max, cpu_millis, memory_bytes: units("memory"), disk_bytes: units("ephemeral-storage") }
     }
 }
 
@@ -58,6 +69,10 @@ pub(super) struct NodeReporter {
     root: PathBuf,
     offer: Offer,
     is_shutting_down: bool,
+    /// Who has the images.
+    runtime: Arc<EmbeddedRuntime>,
+    /// Those that are told of, as they are told.
+    images: Vec<Value>,
     /// What was told of each condition last, and since when it is so.
     told: BTreeMap<String, (bool, String)>,
 }
@@ -66,9 +81,25 @@ pub(super) struct NodeReporter {
 type ConditionFacts<'a> = (&'a str, bool, &'a str, &'a str);
 
 impl NodeReporter {
-    pub(super) fn new(config: &NodeConfig, eviction: &EvictionConfig, offer: Offer) -> Self {
+    pub(super) fn new(config: &NodeConfig, eviction: &EvictionConfig, offer: Offer, runtime: Arc<EmbeddedRuntime>) -> Self {
         let (name, eviction, root) = (config.node_name.clone(), eviction.clone(), config.root.clone());
-        Self { name, eviction, root, offer, is_shutting_down: false, told: BTreeMap::new() }
+        Self { name, eviction, root, offer, is_shutting_down: false, runtime, images: Vec::new(), told: BTreeMap::new() }
+    }
+
+    /// Looks which images there are; whether there is something new to tell.
+    pub(super) async fn look_at_images(&mut self) -> bool {
+        match self.runtime.list_images().await {
+            Ok(images) => {
+                let images = told_images(images, self.offer.images_max);
+                let is_changed = images != self.images;
+                self.images = images;
+                is_changed
+            }
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "the images of the node cannot be listed");
+                false
+            }
+        }
     }
 
     /// From now on the node says that it goes down.
@@ -105,7 +136,7 @@ impl NodeReporter {
             ("Ready", true, "KubeletReady", "usher is ready")
         };
         conditions.push(self.condition(ready, &now));
-        node(&self.name, &self.resources().map(Resources::list), &conditions)
+        node(&self.name, &self.resources().map(Resources::list), &conditions, &self.images)
     }
 
     fn condition(&mut self, (kind, holds, reason, message): ConditionFacts<'_>, now: &str) -> Value {
@@ -123,7 +154,7 @@ impl NodeReporter {
         let capacity = |signal| observed.get(&signal).map_or(0, |observation| observation.capacity);
         let (memory, disk) = (capacity(Signal::MemoryAvailable), capacity(Signal::NodeFsAvailable));
         let kept = |signal, capacity| self.eviction.hard(signal).map_or(0, |level| level.units(capacity));
-        let Offer { pods_max: pods, cpu_millis, memory_bytes, disk_bytes } = self.offer;
+        let Offer { pods_max: pods, cpu_millis, memory_bytes, disk_bytes, .. } = self.offer;
         let of = |cpu_millis, memory_bytes, disk_bytes| Resources { cpu_millis, memory_bytes, disk_bytes, pods };
         let left = |signal, capacity: u64, reserved: u64| capacity.saturating_sub(kept(signal, capacity)).saturating_sub(reserved);
         let cpus = cpus() * 1000;
@@ -158,7 +189,7 @@ impl Resources {
 }
 
 /// The object.
-fn node(name: &str, [capacity, allocatable]: &[Value; 2], conditions: &[Value]) -> Node {
+fn node(name: &str, [capacity, allocatable]: &[Value; 2], conditions: &[Value], images: &[Value]) -> Node {
     let uname = rustix::system::uname();
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -178,6 +209,7 @@ fn node(name: &str, [capacity, allocatable]: &[Value; 2], conditions: &[Value]) 
             "allocatable": allocatable,
             "addresses": addresses,
             "conditions": conditions,
+            "images": images,
             "nodeInfo": {
                 "machineID": read("/etc/machine-id"),
                 "systemUUID": read("/sys/class/dmi/id/product_uuid"),
@@ -193,6 +225,16 @@ fn node(name: &str, [capacity, allocatable]: &[Value; 2], conditions: &[Value]) 
         },
     });
     serde_json::from_value(object).unwrap_or_default()
+}
+
+/// Images as the status of a node has them: the largest first.
+fn told_images(mut images: Vec<StoredImage>, count_max: usize) -> Vec<Value> {
+    images.sort_by(|one, other| other.size_bytes.cmp(&one.size_bytes).then_with(|| one.names.cmp(&other.names)));
+    let told = images.into_iter().take(count_max).map(|image| {
+        let names: Vec<_> = image.names.into_iter().take(IMAGE_NAMES_MAX).collect();
+        json!({ "names": names, "sizeBytes": image.size_bytes })
+    });
+    told.collect()
 }
 
 fn read(path: &str) -> Value {
@@ -233,12 +275,32 @@ mod tests {
             kube_reserved: list("0.1"),
             ..KubeletConfiguration::default()
         };
-        let expected = Offer { pods_max: 7, cpu_millis: 300, memory_bytes: 2 << 20, disk_bytes: 0 };
+        let expected = Offer { pods_max: 7, images_max: 50, cpu_millis: 300, memory_bytes: 2 << 20, disk_bytes: 0 };
         assert_eq!(Offer::of(None, &file), expected);
         assert_eq!(Offer::of(Some(3), &file).pods_max, 3);
         assert_eq!(Offer::of(None, &KubeletConfiguration::default()).pods_max, PODS_MAX);
         let per_core = |pods| KubeletConfiguration { pods_per_core: Some(pods), ..KubeletConfiguration::default() };
         assert_eq!(u64::from(Offer::of(None, &per_core(1)).pods_max), cpus().min(u64::from(PODS_MAX)));
         assert_eq!(Offer::of(None, &per_core(0)).pods_max, PODS_MAX);
+    }
+
+    #[test]
+    fn the_largest_images_are_told_of_and_no_more_than_are_wanted() {
+        let image = |name: &str, size_bytes| StoredImage {
+            id: name.to_owned(),
+            names: (0..7).map(|tag| format!("{name}:{tag}")).collect(),
+            size_bytes,
+            is_used: false,
+            is_pinned: false,
+        };
+        let told = |max: Option<i64>| {
+            let file = KubeletConfiguration { node_status_max_images: max, ..KubeletConfiguration::default() };
+            told_images(vec![image("small", 1), image("large", 9), image("middle", 5)], Offer::of(None, &file).images_max)
+        };
+        let first = json!({ "names": ["large:0", "large:1", "large:2", "large:3", "large:4"], "sizeBytes": 9 });
+        assert_eq!(told(Some(1)), [first]);
+        assert_eq!([Some(0), Some(2), None, Some(-1)].map(|max| told(max).len()), [0, 2, 3, 3]);
+        let many = (0..60).map(|size| image("x", size)).collect();
+        assert_eq!(told_images(many, Offer::of(None, &KubeletConfiguration::default()).images_max).len(), IMAGES_MAX);
     }
 }

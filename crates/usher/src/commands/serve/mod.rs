@@ -191,7 +191,8 @@ impl Daemon {
         .await?;
         let node = server.client();
         let _ = client.set(node.clone());
-        let mut reporter = NodeReporter::new(&config, &eviction, Offer::of(serve.max_pods, settings.file()));
+        let mut reporter = NodeReporter::new(&config, &eviction, Offer::of(serve.max_pods, settings.file()), Arc::clone(&runtime));
+        reporter.look_at_images().await;
         node.set_node(&reporter.node(&BTreeSet::new())).await.context("cannot report the node")?;
         let api = ServerApi::new(node.clone());
         let mut statics = StaticPods::new(folder, &config, node.clone(), api.clone());
@@ -205,6 +206,7 @@ impl Daemon {
         agent.collect_garbage(garbage, Some(counting_garbage));
         // Before the first pod is handed to the agent: what files want is no orphan.
         statics.look().await;
+        server.ready();
         let removing = tokio::spawn(serve.garbage.keep_removing_finished(node.clone()));
         announce(&server, &supervisor, adopted.pods.len())?;
         Ok(Self { server, node, agent, reporter, statics, supervisor, exporter, plan, stops_pods: serve.stop_pods, removing })
@@ -347,6 +349,9 @@ async fn drive(
                 agent.reap();
                 if let Err(error) = node.renew_lease().await {
                     tracing::warn!(%error, "cannot say that the node lives");
+                }
+                if reporter.look_at_images().await {
+                    report(node, reporter, &pressure).await;
                 }
             }
             _ = signs.tick() => supervisor.sign(),

@@ -51,6 +51,7 @@ pub struct PodDriver<R: Runtime> {
     taken_over: BTreeSet<ActionId>,
     /// Actions that were asked for since the state was last saved.
     unsaved: u64,
+    folder: Folder,
 }
 
 /// Tells a [`PodDriver`] what is wanted, from anywhere.
@@ -140,6 +141,16 @@ impl Turn {
     }
 }
 
+/// What becomes of the pod's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Folder {
+    /// The state is in it.
+    Kept,
+    /// It is being removed. The state that was saved last says so, and leads the next engine to remove it, whatever else comes in;
+    /// a file that is written meanwhile would be in the way.
+    Going,
+}
+
 /// What the watcher is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
@@ -219,6 +230,7 @@ impl<R: Runtime> PodDriver<R> {
             published: None,
             taken_over,
             unsaved: 0,
+            folder: Folder::Kept,
         })
     }
 
@@ -381,11 +393,15 @@ impl<R: Runtime> PodDriver<R> {
         let news = self.news(turn, &steps);
         // The folder of a finished pod is gone, and nobody will ever go on with it.
         if !self.state.worker.is_finished()
+            && self.folder == Folder::Kept
             && !self.may_go_unsaved(turn, &steps, news.is_some())
             && let Err(error) = self.state.save(&self.world.state_path())
         {
             // Running pods are not harmed by a full disk; what is lost is only that a new engine could go on exactly here.
             tracing::warn!(%error, "cannot save the state of the pod");
+        }
+        if steps.iter().any(|step| matches!(step.action, Action::CleanUpPod)) {
+            self.folder = Folder::Going;
         }
         for step in &steps {
             self.journal.append(Record::Action(step.clone()));

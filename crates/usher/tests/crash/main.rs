@@ -211,6 +211,9 @@ impl Run {
             pod.deleted = ledger::Fact::Yes;
         }
         self.settle(&daemon);
+        let complaints = daemon.complaints();
+        // The folder of a pod that ends goes while others still ask things of the pod.
+        assert!(!complaints.contains("cannot save the state"), "seed {}: {complaints}", self.seed);
         daemon.end();
         let uids: Vec<String> = self.load.ledger().pods.values().filter_map(|pod| pod.uid.clone()).collect();
         let mut left = self.machine.left_behind();
@@ -234,18 +237,24 @@ impl Run {
         }
     }
 
-    /// The journal of each pod whose shim was killed says so.
+    /// The journal of each pod whose shim was killed says so, and the API.
     #[track_caller]
     fn check_told(&self, victims: &BTreeSet<String>) {
         let folder = self.machine.root().join("journals");
         let journals: Vec<PathBuf> = fs::read_dir(&folder).expect("journals").flatten().map(|entry| entry.path()).collect();
+        let [pods, events] = [PODS, EVENTS].map(|path| self.get(path)["items"].as_array().cloned().unwrap_or_default());
         let ledger = self.load.ledger();
-        for uid in
-            ledger.pods.values().filter(|pod| pod.shall_live()).filter_map(|pod| pod.uid.as_ref()).filter(|uid| victims.contains(*uid))
-        {
+        for (name, known) in ledger.pods.iter().filter(|(_, pod)| pod.shall_live()) {
+            let Some(uid) = known.uid.as_ref().filter(|uid| victims.contains(*uid)) else { continue };
             let of_pod = journals.iter().filter(|path| path.to_string_lossy().contains(uid.as_str()));
             let text: String = of_pod.map(|path| fs::read_to_string(path).expect("a journal")).collect();
-            assert!(text.contains("SandboxLost") || text.contains("SandboxFailed"), "{uid}, seed {}: {text}", self.seed);
+            assert!(text.contains("SandboxLost") || text.contains("SandboxFailed"), "{name}, seed {}: {text}", self.seed);
+            let pod = pods.iter().find(|pod| pod["metadata"]["uid"] == **uid).expect("it shall live");
+            let of_pod = events.iter().filter(|event| event["involvedObject"]["uid"] == **uid);
+            let reasons: Vec<_> = of_pod.filter_map(|event| event["reason"].as_str()).collect();
+            if let Err(wrong) = known.kind.is_told_as_lost(pod, &reasons) {
+                panic!("{name} ({:?}), seed {}: {wrong}\n{text}", known.kind, self.seed);
+            }
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) enum Kind {
 
 /// What is told of a container whose end nobody saw.
 const UNKNOWN_CODE: u8 = 137;
+const UNKNOWN_REASON: &str = "ContainerStatusUnknown";
 /// Seconds of grace of those that end by themselves when asked to.
 const GRACE_SECS: u64 = 30;
 /// Of [`Kind::Stubborn`].
@@ -164,16 +165,36 @@ impl Kind {
     /// The same for a pod whose shim was killed: told as lost, and gone on with by its policy.
     pub(crate) fn is_reached_after_loss(self, pod: &Value) -> Result<(), String> {
         let (phase, main) = (&pod["status"]["phase"], &pod["status"]["containerStatuses"][0]);
-        let ended = &main["state"]["terminated"]["exitCode"];
+        let end = &main["state"]["terminated"];
+        let ended = &end["exitCode"];
+        let is_unknown = *ended == UNKNOWN_CODE && end["reason"] == UNKNOWN_REASON;
         match self {
             Self::Server | Self::Slow | Self::Stubborn | Self::Chain | Self::Sick if phase == "Running" && main["ready"] == true => Ok(()),
             Self::Retry | Self::Job(0) if phase == "Succeeded" && *ended == 0 => Ok(()),
             // Either it had ended by itself before, or nobody can know how it ended.
-            Self::Job(code) if phase == "Failed" && (*ended == code || *ended == UNKNOWN_CODE) => Ok(()),
+            Self::Job(code) if phase == "Failed" && (is_unknown || code != 0 && *ended == code) => Ok(()),
             Self::Server | Self::Slow | Self::Stubborn | Self::Chain | Self::Sick | Self::Job(_) | Self::Retry => {
-                Err(format!("its phase is {phase}"))
+                Err(format!("its phase is {phase}, and its end {end}"))
             }
         }
+    }
+
+    /// Whether the API tells that the pod lost what ran it. Of a pod that ends by itself, its own end may have come first.
+    pub(crate) fn is_told_as_lost(self, pod: &Value, event_reasons: &[&str]) -> Result<(), String> {
+        if !self.is_served() {
+            return Ok(());
+        }
+        if !event_reasons.iter().any(|reason| matches!(*reason, "SandboxChanged" | "FailedCreatePodSandBox")) {
+            return Err(format!("no Event tells that its sandbox was lost: {event_reasons:?}"));
+        }
+        let main = &pod["status"]["containerStatuses"][0];
+        let last = &main["lastState"]["terminated"];
+        let was_lost = last["exitCode"] == UNKNOWN_CODE && last["reason"] == UNKNOWN_REASON;
+        // It restarts for nothing else, but for its probe. A container that had not begun is not lost.
+        if main["restartCount"] == 0 || was_lost || self == Self::Sick {
+            return Ok(());
+        }
+        Err(format!("its container was restarted, and its last state does not say that nobody knows how it ended: {last}"))
     }
 }
 

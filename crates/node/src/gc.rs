@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!   images::ImageMemory ── which images go ──▶ Collector ──▶ the runtime, the disk
-//!   logs ── which logs go ─────────────────────────┘
+//!   dead, logs ── which logs go ───────────────────┘
 //! ```
 //!
-//! [`images`] and the choices of [`logs`] decide and do no IO; [`collector`] acts, and so do the rest of `logs` and [`folders`].
-//! Dead containers are none of its business: of each container the machine of its pod keeps one dead record, and has older ones removed as
-//! soon as there is a newer one (k8s: 5.c.6). Invariant: nothing that a pod on this machine uses is removed, and nothing that this
+//! [`images`], [`dead`] and the choices of [`logs`] decide and do no IO; [`collector`] acts, and so do the rest of `logs` and [`folders`].
+//! Records and root file systems of dead containers are none of its business: of each container the machine of its pod keeps one, and has
+//! older ones removed as soon as there is a newer one. Their logs are (k8s: 5.c.6). Invariant: nothing that a pod on this machine uses is removed, and nothing that this
 //! engine did not make: the folder of logs may be shared with others.
 
 pub mod collector;
+pub mod dead;
 pub mod folders;
 pub mod images;
 pub mod logs;
@@ -18,6 +19,7 @@ pub mod logs;
 use std::time::Duration;
 
 pub use collector::{Collector, GcMetrics, Trouble};
+pub use dead::DeadPolicy;
 pub use images::{ImagePolicy, ImagePolicyError};
 pub use logs::{LogPolicy, PodName};
 
@@ -26,6 +28,8 @@ pub use logs::{LogPolicy, PodName};
 pub struct GcConfig {
     /// Which images go.
     pub images: ImagePolicy,
+    /// Which logs of dead instances of containers go, of pods that are there.
+    pub dead: DeadPolicy,
     /// Which logs of pods that are gone go.
     pub logs: LogPolicy,
     /// Time between two collections.

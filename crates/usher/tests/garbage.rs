@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use registry::Registry;
 use rustix::process::Signal;
-use served::{Served, has_kubectl};
-use support::{Machine, PATIENCE};
+use served::Served;
+use support::{Machine, PATIENCE, has_kubectl};
 
 /// So often garbage is collected here.
 const OFTEN: [&str; 2] = ["--garbage-collection-period", "300ms"];
@@ -190,6 +190,46 @@ fn logs_of_pods_that_are_gone_and_of_old_instances_go_and_those_of_others_stay()
     served.ok(&["delete", "pod", "again", "--timeout=60s"]);
     until("the removal of its logs", || !logs_of("again").exists());
     assert_eq!(names(&strange), ["0.log"], "what another engine has there is not touched");
+}
+
+// k8s: 5.c.6
+#[test]
+fn of_dead_instances_as_many_logs_are_kept_as_the_flags_say() {
+    let test = "of_dead_instances_as_many_logs_are_kept_as_the_flags_say";
+    if !has_kubectl(test) {
+        return;
+    }
+    let Some(machine) = Machine::new(test) else { return };
+    let started = |flags: &[&str]| Served::calm(&machine, &[&OFTEN[..], &["--gone-pod-logs-max-bytes", "0"], flags].concat());
+    let folder_of = |name: &str| -> Option<PathBuf> {
+        let wanted = format!("default_{name}_");
+        Some(machine.log_root().join(names(&machine.log_root()).into_iter().find(|folder| folder.starts_with(&wanted))?))
+    };
+    let files = || names(&folder_of("again").expect("its logs").join("app"));
+    let restarts = |count: u64| move |pod: &serde_json::Value| served::container(pod)["restartCount"].as_u64() >= Some(count);
+
+    let served = started(&["--maximum-dead-containers-per-container", "0"]);
+    served.apply(&pod("again", "echo instance; sleep 0.2; exit 1", ""));
+    served.wait("again", "a second instance", restarts(1));
+    until("the removal of the first log", || files() == ["1.log"]);
+    served.signal(Signal::KILL);
+
+    // None goes that is young: another pod's log shows that there was a collection.
+    let served = started(&["--maximum-dead-containers", "0", "--minimum-container-ttl-duration", "1h"]);
+    let present = served.wait("again", "a pod", |pod| !pod.is_null());
+    let last = served::container(&present)["restartCount"].as_u64().expect("a number");
+    served.wait("again", "another instance", restarts(last + 1));
+    served.apply(&pod("done", "echo it is done", "  restartPolicy: Never"));
+    served.wait("done", "its end", |pod| pod["status"]["phase"] == "Succeeded");
+    served.ok(&["delete", "pod", "done", "--timeout=60s"]);
+    until("a collection", || folder_of("done").is_none());
+    let oldest = format!("{last}.log");
+    assert_eq!(files(), [oldest.clone(), format!("{}.log", last + 1)]);
+    served.signal(Signal::KILL);
+
+    let served = started(&["--maximum-dead-containers", "0"]);
+    until("the removal of that log", || files().first().is_some_and(|first| *first != oldest));
+    served.ok(&["delete", "pod", "again", "--timeout=60s"]);
 }
 
 #[test]

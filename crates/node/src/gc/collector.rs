@@ -8,7 +8,7 @@ use runtime::{Runtime, StoredImage};
 
 use super::images::{ImageMemory, Present};
 use super::logs::{self, PodName};
-use super::{GcConfig, folders};
+use super::{GcConfig, dead, folders};
 use crate::eviction::Signal;
 use crate::eviction::reading::observations;
 use crate::{NodeConfig, clock, error_chain};
@@ -133,18 +133,20 @@ impl<R: Runtime> Collector<R> {
     }
 
     async fn collect_logs(&self, there: &[PodName], gone: Vec<PodName>) -> Result<(), String> {
-        let (node, policy, there) = (self.node.clone(), self.config.logs.clone(), there.to_vec());
+        let (node, config, there) = (self.node.clone(), self.config.clone(), there.to_vec());
         let chosen = blocking(move || {
+            let now = Duration::from_nanos(clock::moment().wall_nanos);
+            let mut dead = Vec::new();
             for pod in &there {
-                let removed =
-                    logs::remove_old_instances(&node, pod).map_err(|error| format!("cannot remove old logs of {pod}: {error}"))?;
-                if removed > 0 {
-                    tracing::info!(%pod, files = removed, "logs of instances before the last one are removed");
-                }
+                dead.extend(logs::dead_instances(&node, pod).map_err(|error| format!("cannot look at the logs of {pod}: {error}"))?);
+            }
+            let removed = logs::remove_instances(dead::surplus(dead, &config.dead, now));
+            let removed = removed.map_err(|error| format!("cannot remove logs of dead containers: {error}"))?;
+            if removed > 0 {
+                tracing::info!(files = removed, "logs of dead containers are removed");
             }
             let found = logs::measure(&node, &gone).map_err(|error| format!("cannot measure logs: {error}"))?;
-            let now = Duration::from_nanos(clock::moment().wall_nanos);
-            Ok::<_, String>(logs::too_many(found, &policy, now))
+            Ok::<_, String>(logs::too_many(found, &config.logs, now))
         });
         let chosen = chosen.await?.into_iter().map(|logs| logs.pod).collect();
         self.remove_logs(chosen).await;

@@ -1,5 +1,5 @@
-//! Logs that nobody reads any more: those of instances of containers before the last one, and those of pods that are gone, when there are
-//! too many or too old ones.
+//! Logs that nobody reads any more: those of dead instances of containers, and those of pods that are gone, when there are too many or too
+//! old ones.
 //!
 //! The folder of logs may be shared with other engines. So only logs of pods of which this root remembers something are touched: a journal,
 //! or a mark in `gone`, which is made when there is no journal of it any more, and goes with its logs.
@@ -10,10 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::dead::DeadInstance;
 use crate::NodeConfig;
 
-/// Instances of a container whose logs are kept: the newest, and the one before it.
-const INSTANCES_KEPT: usize = 2;
 /// The folder of marks, below the root.
 const GONE_FOLDER: &str = "gone";
 /// Logs of pods that are gone, in bytes, by default.
@@ -162,18 +161,32 @@ pub fn remove(node: &NodeConfig, pod: &PodName) -> io::Result<()> {
     forget(node, pod)
 }
 
-/// Removes the logs of instances before the last one of each container of a pod that is there; returns how many files went (k8s: 5.c.6).
+/// The instances before the newest one of each container of a pod that is there, as far as they have logs.
 ///
 /// # Errors
-/// When a folder cannot be read, or a file cannot be removed.
-pub fn remove_old_instances(node: &NodeConfig, pod: &PodName) -> io::Result<u64> {
-    let mut removed = 0;
-    for container in folders_in(&node.log_root.join(pod.to_string()))? {
-        let instances = files_of(&container)?;
-        for file in instances.into_values().rev().skip(INSTANCES_KEPT).flatten() {
-            ignore_missing(fs::remove_file(file))?;
-            removed += 1;
+/// When a folder cannot be read.
+pub fn dead_instances(node: &NodeConfig, pod: &PodName) -> io::Result<Vec<DeadInstance>> {
+    let mut dead = Vec::new();
+    for folder in folders_in(&node.log_root.join(pod.to_string()))? {
+        let container = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for (instance, files) in files_of(&folder)?.into_iter().rev().skip(1) {
+            let written = files.iter().filter_map(|file| fs::symlink_metadata(file).and_then(|metadata| metadata.modified()).ok()).max();
+            let written_at = since_1970(written.unwrap_or(UNIX_EPOCH));
+            dead.push(DeadInstance { pod: pod.clone(), container: container.clone(), instance, written_at, files });
         }
+    }
+    Ok(dead)
+}
+
+/// Removes the logs of dead instances; returns how many files went.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn remove_instances(dead: Vec<DeadInstance>) -> io::Result<u64> {
+    let mut removed = 0;
+    for file in dead.into_iter().flat_map(|instance| instance.files) {
+        ignore_missing(fs::remove_file(file))?;
+        removed += 1;
     }
     Ok(removed)
 }
@@ -193,8 +206,11 @@ fn size_of(folder: &Path) -> io::Result<Option<(u64, Duration)>> {
             written_at = written_at.max(metadata.modified()?);
         }
     }
-    let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Some((bytes, since(written_at))))
+    Ok(Some((bytes, since_1970(written_at))))
+}
+
+fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Folders of containers. Links are not followed.
@@ -310,20 +326,23 @@ mod tests {
         assert_eq!(names_in(&node.root.join(GONE_FOLDER)).expect("listed"), [here.to_string()], "marks go with the logs");
     }
 
-    // k8s: 5.c.6
     #[test]
-    fn of_the_instances_of_a_container_the_logs_of_the_last_two_are_kept() {
+    fn dead_instances_are_those_before_the_newest_and_their_logs_are_all_that_goes() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let node = node(folder.path());
         let pod = pod("web");
         for file in ["app/8.log", "app/9.log", "app/9.log.20260102-030405", "app/10.log", "app/11.log", "other/0.log", "app/x.log"] {
             write(&node, &pod, file);
         }
-        assert_eq!(remove_old_instances(&node, &pod).expect("removed"), 3);
+        let dead = dead_instances(&node, &pod).expect("found");
+        let found: Vec<_> = dead.iter().map(|dead| (dead.container.as_str(), dead.instance, dead.files.len())).collect();
+        assert_eq!(found, [("app", 10, 1), ("app", 9, 2), ("app", 8, 1)]);
+        assert!(dead.iter().all(|dead| dead.written_at > Duration::ZERO), "{dead:?}");
+        let old = dead.into_iter().filter(|dead| dead.instance < 10).collect();
+        assert_eq!(remove_instances(old).expect("removed"), 3);
         let mut left = names_in(&node.log_root.join(pod.to_string()).join("app")).expect("listed");
         left.sort();
         assert_eq!(left, ["10.log", "11.log", "x.log"]);
-        assert_eq!(remove_old_instances(&node, &pod).expect("nothing to do"), 0);
-        assert_eq!(remove_old_instances(&node, &PodName { uid: "none".to_owned(), ..pod }).expect("no logs at all"), 0);
+        assert_eq!(dead_instances(&node, &PodName { uid: "none".to_owned(), ..pod }).expect("no logs at all"), []);
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use api::configuration::KubeletConfiguration;
 use clap::Args;
 use node::gc::images::{HIGH_PERCENT_DEFAULT, LOW_PERCENT_DEFAULT, MIN_AGE_DEFAULT};
-use node::gc::{EVERY_DEFAULT, GcConfig, ImagePolicy, LogPolicy};
+use node::gc::{DeadPolicy, EVERY_DEFAULT, GcConfig, ImagePolicy, LogPolicy};
 use server::client::NodeClient;
 
 use crate::duration;
@@ -23,6 +23,15 @@ pub(super) struct GarbageOptions {
     /// Keep so many pods that have ended in the API, the newest; 0 keeps all [default: 12500]
     #[arg(long, value_name = "COUNT", hide_short_help = true)]
     terminated_pod_gc_threshold: Option<usize>,
+    /// Keep the logs of so many dead instances of each container, besides the newest instance; a negative number keeps all [default: 1]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, hide_short_help = true)]
+    maximum_dead_containers_per_container: Option<i32>,
+    /// Keep the logs of so many dead instances of all containers together; a negative number sets no limit [default: -1]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, hide_short_help = true)]
+    maximum_dead_containers: Option<i32>,
+    /// Keep the logs of a dead instance at least for so long [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, hide_short_help = true)]
+    minimum_container_ttl_duration: Option<Duration>,
     /// Keep so many bytes of logs of pods that are gone, the newest; 0 keeps none [default: 536870912]
     #[arg(long, value_name = "BYTES", hide_short_help = true)]
     gone_pod_logs_max_bytes: Option<u64>,
@@ -48,7 +57,18 @@ impl GarbageOptions {
             bytes_max: self.gone_pod_logs_max_bytes.unwrap_or(default.bytes_max),
             age_max: self.gone_pod_logs_max_age.unwrap_or(default.age_max),
         };
-        Ok(GcConfig { images, logs, every: self.every() })
+        Ok(GcConfig { images, dead: self.dead(), logs, every: self.every() })
+    }
+
+    /// As the reference reads its flags: no limit where a number is negative.
+    fn dead(&self) -> DeadPolicy {
+        let default = DeadPolicy::default();
+        let limit = |flag: Option<i32>, default| flag.map_or(default, |count| usize::try_from(count).ok());
+        DeadPolicy {
+            per_container_max: limit(self.maximum_dead_containers_per_container, default.per_container_max),
+            all_max: limit(self.maximum_dead_containers, default.all_max),
+            age_min: self.minimum_container_ttl_duration.unwrap_or(default.age_min),
+        }
     }
 
     /// Time between two collections.

@@ -28,7 +28,7 @@ enum Task {
     Ci,
     /// Measure starts, hooks, stops and memory beside crun and runc
     Bench {
-        /// Rounds of each measurement
+        /// Rounds of each measurement; through the API at least 30
         #[arg(long, default_value_t = 20)]
         rounds: usize,
         /// Measure what the developers' profile builds: for a first look only

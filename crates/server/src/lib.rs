@@ -40,7 +40,8 @@ pub mod stream;
 pub mod table;
 
 pub use self::http::{ListenError, Patience};
-pub use self::server::{Config, KUBECONFIG_FILE, READ_ONLY_KUBECONFIG_FILE, SECRETS_FOLDER, STORE_FILE, Server, StartError};
+pub use self::security::identity::{KUBECONFIG_FILE, READ_ONLY_KUBECONFIG_FILE, SECRETS_FOLDER};
+pub use self::server::{Config, STORE_FILE, Server, StartError};
 
 /// Where the backup of all objects is, for administrators.
 pub const BACKUP_PATH: &str = "/usher/backup";

@@ -1,7 +1,7 @@
 //! The API server as a whole: its files, its listeners, its end.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,20 +15,14 @@ use crate::client::NodeClient;
 use crate::http::{ListenError, Listeners, Metrics, Patience, Shared};
 use crate::lives::Lives;
 use crate::registry::{Registry, now};
-use crate::security::certificates::{CertificateError, Certificates, write_file};
-use crate::security::kubeconfig::kubeconfig;
+use crate::security::certificates::CertificateError;
+use crate::security::identity::{Identity, KUBECONFIG_FILE, Renewal, SECRETS_FOLDER};
 use crate::security::tokens::Tokens;
 use crate::status::ApiError;
 use crate::store::{OpenError, Store};
 
 /// The store's file in the server's folder.
 pub const STORE_FILE: &str = "store.redb";
-/// The folder of certificates and tokens in the server's folder.
-pub const SECRETS_FOLDER: &str = "pki";
-/// The kubeconfig of the administrator in the server's folder.
-pub const KUBECONFIG_FILE: &str = "kubeconfig";
-/// The kubeconfig of the user who only looks.
-pub const READ_ONLY_KUBECONFIG_FILE: &str = "read-only.kubeconfig";
 
 /// Time between two looks for events whose time is over.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
@@ -96,6 +90,7 @@ pub struct Server {
     registry: Registry,
     addresses: Vec<SocketAddr>,
     folder: PathBuf,
+    identity: Arc<Identity>,
     stop: watch::Sender<bool>,
     is_ready: Arc<AtomicBool>,
     task: JoinHandle<()>,
@@ -110,29 +105,30 @@ impl Server {
         let folder = config.folder;
         std::fs::create_dir_all(&folder).map_err(|source| StartError::Folder { folder: folder.clone(), source })?;
         let store = Store::open(&folder.join(STORE_FILE))?;
-        let secrets = folder.join(SECRETS_FOLDER);
         let listening = config.listen.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string());
         let names: Vec<String> = config.names.iter().cloned().chain(listening).collect();
-        let certificates = Certificates::load_or_make(&secrets, &names, now())?;
-        let tls = TlsAcceptor::from(Arc::new(certificates.server_config(&secrets)?));
+        let identity = Arc::new(Identity::load_or_make(&folder, names)?);
+        let tls = TlsAcceptor::from(Arc::new(identity.tls()?));
         let metrics = Metrics::register(config.metrics)?;
-        let tokens = Tokens::load_or_make(&secrets)?;
+        let tokens = Tokens::load_or_make(&folder.join(SECRETS_FOLDER))?;
         let registry = Registry::new(store, &config.node);
         registry.bootstrap().await.map_err(StartError::Bootstrap)?;
         let listeners = Listeners::bind(&config.listen, config.socket.as_deref()).await?;
         let addresses = listeners.addresses();
-        write_kubeconfigs(&folder, &certificates, &addresses)?;
+        identity.write_kubeconfigs(&addresses)?;
         let (stop, stopped) = watch::channel(false);
         let is_ready = Arc::new(AtomicBool::new(false));
         let (node, state) = ((config.backend, config.lives), (stopped.clone(), Arc::clone(&is_ready)));
         let shared = Arc::new(Shared::new(registry.clone(), node, metrics, tokens, config.patience, state));
         let expiring = tokio::spawn(expire_events(registry.clone()));
+        let renewing = tokio::spawn(Arc::clone(&identity).keep_renewing(addresses.clone()));
         let serving = listeners.serve(shared, tls, stopped);
         let task = tokio::spawn(async move {
             serving.await;
             expiring.abort();
+            renewing.abort();
         });
-        Ok(Self { registry, addresses, folder, stop, is_ready, task })
+        Ok(Self { registry, addresses, folder, identity, stop, is_ready, task })
     }
 
     /// The engine behind it has taken up what was there before: `/readyz` says so from now on.
@@ -148,6 +144,14 @@ impl Server {
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.join(KUBECONFIG_FILE)
+    }
+
+    /// Makes certificates anew that end soon, as it does by itself once a day.
+    ///
+    /// # Errors
+    /// Its files cannot be used. What was there goes on.
+    pub fn renew_certificates(&self) -> Result<Renewal, CertificateError> {
+        self.identity.renew(&self.addresses, now())
     }
 
     /// The verbs on its objects.
@@ -175,19 +179,4 @@ async fn expire_events(registry: Registry) {
             tracing::warn!(%error, "cannot take away old events");
         }
     }
-}
-
-fn write_kubeconfigs(folder: &Path, certificates: &Certificates, addresses: &[SocketAddr]) -> Result<(), CertificateError> {
-    let Some(address) = addresses.first() else { return Ok(()) };
-    let host = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    };
-    let server = format!("https://{host}:{}", address.port());
-    let write =
-        |file: &str, user: &str, pair| write_file(&folder.join(file), &kubeconfig(&server, &certificates.authority, user, pair), 0o600);
-    write(KUBECONFIG_FILE, "usher-admin", &certificates.admin)?;
-    write(READ_ONLY_KUBECONFIG_FILE, "usher-read-only", &certificates.read_only)
 }

@@ -5,10 +5,12 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::jiff::SignedDuration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use server::security::certificates::{Certificates, Pair};
+use server::security::identity::Renewal;
 use server::{Patience, SECRETS_FOLDER};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -70,6 +72,11 @@ fn get(path: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n")
 }
 
+fn request(method: &str, path: &str, body: &str) -> String {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n");
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_anonymous_but_for_health() {
     let scene = scene().await;
@@ -82,6 +89,29 @@ async fn nobody_is_anonymous_but_for_health() {
     }
     let (code, _) = ask(&scene, None, &get("/api/v1/pods", "Authorization: Bearer nonsense\r\n")).await.expect("answered");
     assert_eq!(code, 401);
+    // Of the page everyone may have the files, and nothing that it shows.
+    for (path, expected) in [
+        ("/ui", 303),
+        ("/ui/", 200),
+        ("/ui/page.js", 200),
+        ("/ui/pods", 401),
+        ("/ui/life?uid=x", 401),
+        ("/ui/log?namespace=default&name=x&uid=u&container=a", 401),
+        ("/ui/nothing", 401),
+    ] {
+        let (code, text) = ask(&scene, None, &get(path, "")).await.expect("answered");
+        assert_eq!(code, expected, "{path}: {text}");
+    }
+    for (method, path) in [("DELETE", "/ui/session"), ("POST", "/ui/code"), ("PUT", "/ui/session"), ("POST", "/ui/pods")] {
+        let (code, text) = ask(&scene, None, &request(method, path, "{}")).await.expect("answered");
+        assert_eq!(code, 401, "{method} {path}: {text}");
+    }
+    for body in ["{\"token\":\"nonsense\"}", "{\"code\":\"nonsense\"}"] {
+        let (code, text) = ask(&scene, None, &request("POST", "/ui/session", body)).await.expect("answered");
+        assert_eq!(code, 401, "{body}: {text}");
+    }
+    let (code, text) = ask(&scene, None, &get("/ui/me", "")).await.expect("answered");
+    assert!(code == 200 && text.ends_with("{\"user\":null}"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,6 +133,51 @@ async fn only_certificates_of_this_authority_that_are_valid_count() {
     let long_ago = "2020-01-01T00:00:00Z".parse().expect("a time");
     let expired = Certificates::load_or_make(&folder, &[], long_ago).expect("made").admin;
     assert!(ask(&scene, Some(&expired), &get("/api/v1/pods", "")).await.is_err());
+}
+
+/// Certificates that were made so long ago that they are good for six weeks more.
+const ALMOST_OVER_DAYS: i64 = 320;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_end_soon_are_made_anew_while_the_server_runs() {
+    let scene = scene().await;
+    let secrets = scene.path("root").join(SECRETS_FOLDER);
+    let shown = async |identity: &Pair| {
+        let stream = connect(&scene, Some(identity)).await.expect("connected");
+        stream.get_ref().1.peer_certificates().expect("the server's")[0].to_vec()
+    };
+    let (first, before) = (pair(&scene, "admin"), shown(&pair(&scene, "admin")).await);
+    assert_eq!(scene.server.renew_certificates().expect("looked"), Renewal::NothingToDo);
+    assert_eq!(shown(&first).await, before);
+
+    // Years have almost passed for all but the authority.
+    let old = scene.path("old");
+    std::fs::create_dir(&old).expect("a folder");
+    for file in ["ca.crt", "ca.key"] {
+        std::fs::copy(secrets.join(file), old.join(file)).expect("copied");
+    }
+    let long_ago = server::registry::now() - SignedDuration::from_hours(ALMOST_OVER_DAYS * 24);
+    Certificates::load_or_make(&old, &[], long_ago).expect("made");
+    for name in ["server", "admin", "read-only"] {
+        for file in [format!("{name}.crt"), format!("{name}.key")] {
+            std::fs::copy(old.join(&file), secrets.join(&file)).expect("copied");
+        }
+    }
+    let (stale, kubeconfig) = (pair(&scene, "admin"), std::fs::read_to_string(scene.server.kubeconfig()).expect("readable"));
+    assert_eq!(scene.server.renew_certificates().expect("renewed"), Renewal::Done);
+    let fresh = pair(&scene, "admin");
+    assert_ne!(fresh, stale, "it would have ended soon");
+    assert_ne!(shown(&fresh).await, before, "whoever connects is shown the new one");
+    assert_ne!(std::fs::read_to_string(scene.server.kubeconfig()).expect("readable"), kubeconfig, "users find the new one");
+    for identity in [&first, &stale, &fresh] {
+        let (code, text) = ask(&scene, Some(identity), &get("/api/v1/pods", "")).await.expect("answered");
+        assert_eq!(code, 200, "what is still good goes on: {text}");
+    }
+
+    // Whoever removes the folder waits for the next start.
+    std::fs::remove_dir_all(&secrets).expect("removed");
+    assert_eq!(scene.server.renew_certificates().expect("looked"), Renewal::OtherAuthority);
+    assert!(!secrets.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,6 +251,91 @@ async fn large_bodies_are_refused_before_they_are_held() {
     drop(reader);
     let sent = sending.await.expect("the sender ends");
     assert!(sent < 100, "the server took all of it");
+}
+
+/// Bodies of 2 MiB of which 32 fit into what all bodies may hold; the last byte of each never comes.
+const STALLED: usize = 40;
+const STALLED_FIT: usize = 32;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_wait_hold_bounded_memory_and_those_beyond_it_are_told_to_come_back() {
+    let scene = scene().await;
+    let admin = pair(&scene, "admin");
+    let path = "/api/v1/namespaces/default/configmaps";
+    let mut body = request("POST", path, &" ".repeat(2 << 20)).into_bytes();
+    body.pop();
+    let body = Arc::new(body);
+    let (refused, mut refusals) = tokio::sync::mpsc::unbounded_channel();
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..STALLED {
+        let stream = connect(&scene, Some(&admin)).await.expect("connected");
+        let (body, refused) = (Arc::clone(&body), refused.clone());
+        clients.spawn(async move {
+            let (mut reader, mut writer) = tokio::io::split(stream);
+            let sending = async {
+                let _ = writer.write_all(&body).await;
+                std::future::pending::<()>().await;
+            };
+            let mut text = Vec::new();
+            tokio::select! {
+                () = sending => {}
+                _ = reader.read_to_end(&mut text) => { let _ = refused.send(String::from_utf8_lossy(&text).into_owned()); }
+            }
+        });
+    }
+    let mut told = 0;
+    for _ in STALLED_FIT..STALLED {
+        let text = tokio::time::timeout(ANSWER_TIME, refusals.recv()).await.expect("more than fit are held").expect("told");
+        // An answer may be lost when the connection is closed before all of the body is read.
+        assert!(text.is_empty() || text.starts_with("HTTP/1.1 429 "), "{text}");
+        told += usize::from(!text.is_empty());
+    }
+    assert!(told > 0, "nobody is told why");
+    let (code, text) = ask(&scene, Some(&admin), &get(path, "")).await.expect("answered");
+    assert_eq!(code, 200, "who sends nothing is answered: {text}");
+    // Who goes away gives the places back.
+    clients.shutdown().await;
+    let deadline = std::time::Instant::now() + ANSWER_TIME;
+    let large = format!("{{\"metadata\":{{\"name\":\"m\"}},\"data\":{{\"x\":\"{}\"}}}}", "x".repeat(1 << 19));
+    loop {
+        let answered = ask(&scene, Some(&admin), &request("POST", path, &large)).await;
+        match answered {
+            Ok((201, _)) => return,
+            Ok((0 | 429, _)) | Err(_) => assert!(std::time::Instant::now() < deadline, "the places are lost"),
+            Ok((code, text)) => panic!("{code}: {text}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_can_send_little_and_take_no_places_of_those_who_are_known() {
+    let scene = scene().await;
+    let admin = pair(&scene, "admin");
+    let (code, text) = ask(&scene, None, &request("POST", "/ui/session", &" ".repeat((16 << 10) + 1))).await.expect("answered");
+    assert_eq!(code, 413, "{text}");
+    let head = "POST /ui/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n5000\r\n{}\r\n0\r\n\r\n", " ".repeat(0x5000));
+    let (code, text) = ask(&scene, None, &chunked).await.expect("answered");
+    assert_eq!(code, 413, "{text}");
+    // Bodies that never come, of whoever: those of strangers fill their own places only.
+    let mut waiting = Vec::new();
+    let deadline = std::time::Instant::now() + ANSWER_TIME;
+    let text = loop {
+        assert!(waiting.len() < 65 && std::time::Instant::now() < deadline, "{} sessions are being begun", waiting.len());
+        let mut stream = connect(&scene, None).await.expect("connected");
+        stream.write_all(format!("{head}Content-Length: 100\r\nExpect: 100-continue\r\n\r\n").as_bytes()).await.expect("written");
+        let mut begun = [0; 12];
+        tokio::time::timeout(ANSWER_TIME, stream.read_exact(&mut begun)).await.expect("in time").expect("answered");
+        if &begun != b"HTTP/1.1 100" {
+            break String::from_utf8_lossy(&begun).into_owned();
+        }
+        waiting.push(stream);
+    };
+    assert_eq!((text.as_str(), waiting.len()), ("HTTP/1.1 429", 64));
+    let (code, text) = ask(&scene, Some(&admin), &get("/api/v1/pods", "")).await.expect("answered");
+    assert_eq!(code, 200, "{text}");
+    let (code, text) = ask(&scene, Some(&admin), &request("POST", "/ui/code", "{}")).await.expect("answered");
+    assert_eq!(code, 201, "{text}");
 }
 
 /// Ways of being slow, and what is said before.

@@ -23,6 +23,12 @@ impl Default for Patience {
 
 /// The largest body of a request, as in the reference.
 pub(super) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// The most bytes of bodies that are held at the same time, until their requests are answered.
+pub(super) const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The largest body of a request of the page: a token or a code.
+pub(super) const PAGE_BODY_BYTES_MAX: usize = 16 * 1024;
+/// The most sessions of the page that are being begun. Nobody is known yet who begins one, so these have places of their own.
+pub(super) const STRANGERS_MAX: usize = 64;
 /// The largest head of a request.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The most connections. Each costs a file and some tens of kilobytes.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod begin;
+mod held;
 mod limits;
 mod listen;
 mod log;

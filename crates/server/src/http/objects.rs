@@ -7,8 +7,9 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer, Shape};
+use super::held::read_body;
 use super::request::{ObjectPath, Query};
-use super::route::{Call, Shared, authorize, encoding, parse, read_body};
+use super::route::{Call, Shared, authorize, encoding, parse};
 use super::{log, remote, watching};
 use crate::kinds::Kind;
 use crate::managed::Force;
@@ -53,7 +54,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, path: ObjectPath, call: Call) ->
     if verb == "watch" {
         return watching::serve(shared, &path, &call);
     }
-    let _permit = shared.requests.try_acquire().map_err(|_| ApiError::too_many_requests("too many requests, please try again later."))?;
+    let _place = shared.place()?;
     match (verb, path.part.as_str()) {
         ("list", _) => list(shared, &path, &call),
         ("get", _) => get(shared, &path, &call),

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::Value;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::answer::{self, Accepted, Answer, accepted};
-use super::limits::{BODY_BYTES_MAX, Patience, REQUESTS_MAX, STREAMS_OPEN_MAX, WATCHES_MAX};
+use super::held::read_body;
+use super::limits::{BODIES_BYTES_MAX, Patience, REQUESTS_MAX, STRANGERS_MAX, STREAMS_OPEN_MAX, WATCHES_MAX};
 use super::metrics::Metrics;
 use super::objects;
 use super::page::{self, Sessions};
@@ -40,7 +39,10 @@ pub(crate) struct Shared {
     pub(super) lives: Arc<dyn Lives>,
     pub(super) sessions: Sessions,
     pub(crate) tokens: Tokens,
-    pub(super) requests: Semaphore,
+    requests: Semaphore,
+    /// For each byte of the bodies that are held.
+    pub(super) bodies: Arc<Semaphore>,
+    strangers: Semaphore,
     pub(super) watches: Arc<Semaphore>,
     pub(super) streams: Arc<Semaphore>,
     pub(super) patience: Patience,
@@ -79,6 +81,8 @@ impl Shared {
             sessions: Sessions::default(),
             tokens,
             requests: Semaphore::new(REQUESTS_MAX),
+            bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
+            strangers: Semaphore::new(STRANGERS_MAX),
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_OPEN_MAX)),
             patience,
@@ -86,6 +90,16 @@ impl Shared {
             metrics,
             is_ready,
         }
+    }
+
+    /// A place among the requests at work, of someone who is known.
+    pub(super) fn place(&self) -> ApiResult<SemaphorePermit<'_>> {
+        self.requests.try_acquire().map_err(|_| ApiError::too_many_requests("too many requests, please try again later."))
+    }
+
+    /// A place of someone who is not known yet, so that strangers take none from those who are.
+    pub(super) fn strangers_place(&self) -> ApiResult<SemaphorePermit<'_>> {
+        self.strangers.try_acquire().map_err(|_| ApiError::too_many_requests("too many sessions are being begun, please try again later."))
     }
 
     /// Whose a token is.
@@ -260,6 +274,7 @@ async fn review_request(shared: &Arc<Shared>, review: &'static Review, incoming:
     }
     let encoding = encoding(&incoming.headers)?;
     let user = incoming.user.clone();
+    let _place = shared.place()?;
     let body = read_body(shared, incoming.request).await?;
     let (mut request, _) = parse(&body, encoding, review.definition)?;
     crate::schema::check(&mut request, review.definition, &mut Vec::new()).map_err(|error| {
@@ -293,22 +308,6 @@ pub(super) fn parse(body: &[u8], encoding: Encoding, definition: &'static str) -
         Encoding::Protobuf => protobuf::read(body, definition).map(|value| (value, Vec::new())).map_err(|error| error.to_string()),
     };
     parsed.map_err(|error| ApiError::bad_request(format!("the body cannot be read: {error}")))
-}
-
-/// The whole body of a request.
-pub(super) async fn read_body(shared: &Shared, request: Request<Incoming>) -> ApiResult<Bytes> {
-    let declared = request.headers().get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > BODY_BYTES_MAX) {
-        return Err(ApiError::too_large(BODY_BYTES_MAX));
-    }
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
-    let time = shared.patience.body;
-    match tokio::time::timeout(time, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(BODY_BYTES_MAX)),
-        Ok(Err(error)) => Err(ApiError::bad_request(format!("the body broke off: {error}"))),
-        Err(_) => Err(ApiError::new(408, "Timeout", format!("the body did not come within {time:?}"))),
-    }
 }
 
 /// Waits until the server stops.

@@ -3,6 +3,7 @@
 //! A folder holds them: `ca`, `server`, `admin` and `read-only`, each with `.crt` and `.key`. The authority stays; the
 //! others are made anew when they end soon or, for the server, when it gets other names.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,7 +16,8 @@ use k8s_openapi::jiff::{Timestamp, ToSpan as _};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::users::{ADMIN_GROUP, READ_ONLY_GROUP, User};
@@ -25,7 +27,7 @@ use super::x509;
 const AUTHORITY_YEARS: i16 = 10;
 /// How long the others are.
 const LEAF_YEARS: i16 = 1;
-/// Certificates that end sooner than this are made anew at the start.
+/// Certificates that end sooner than this are made anew.
 const RENEW_DAYS: i64 = 60;
 
 /// Names under which the server is reached on its own machine, and inside pods.
@@ -63,7 +65,7 @@ pub enum CertificateError {
 }
 
 /// A certificate and its key, as PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pair {
     /// The certificate.
     pub certificate: String,
@@ -71,8 +73,15 @@ pub struct Pair {
     pub key: String,
 }
 
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key is nobody's business.
+        f.debug_struct("Pair").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
 /// All certificates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificates {
     /// The certificate of the authority, as PEM.
     pub authority: String,
@@ -108,29 +117,39 @@ impl Certificates {
         Ok(Self { authority: authority.certificate, server, admin, read_only })
     }
 
-    /// How the server speaks TLS: with its certificate, and with clients that show one of this authority or none.
+    /// The server's certificate, with what it needs to show it.
     ///
     /// # Errors
     /// A file does not hold what it should.
-    pub fn server_config(&self, folder: &Path) -> Result<ServerConfig, CertificateError> {
+    pub fn server_key(&self, folder: &Path) -> Result<CertifiedKey, CertificateError> {
         let damaged = |file: &str, reason: String| CertificateError::Damaged { path: folder.join(file), reason };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_slice(self.authority.as_bytes()).map_err(|error| damaged("ca.crt", error.to_string()))?;
-        roots.add(authority).map_err(|error| damaged("ca.crt", error.to_string()))?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| damaged("ca.crt", error.to_string()))?;
         let certificate =
             CertificateDer::from_pem_slice(self.server.certificate.as_bytes()).map_err(|error| damaged("server.crt", error.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(self.server.key.as_bytes()).map_err(|error| damaged("server.key", error.to_string()))?;
+        let provider = rustls::crypto::ring::default_provider();
+        CertifiedKey::from_der(vec![certificate], key, &provider).map_err(|error| damaged("server.crt", error.to_string()))
+    }
+
+    /// How the server speaks TLS: with what is `shown` when somebody connects, and with clients that show a certificate of this
+    /// authority or none.
+    ///
+    /// # Errors
+    /// A file does not hold what it should.
+    pub fn server_config(&self, folder: &Path, shown: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, CertificateError> {
+        let damaged = |reason: String| CertificateError::Damaged { path: folder.join("ca.crt"), reason };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(self.authority.as_bytes()).map_err(|error| damaged(error.to_string()))?;
+        roots.add(authority).map_err(|error| damaged(error.to_string()))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| damaged(error.to_string()))?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| damaged("server.crt", error.to_string()))?
+            .map_err(|error| damaged(error.to_string()))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate], key)
-            .map_err(|error| damaged("server.crt", error.to_string()))?;
+            .with_cert_resolver(shown);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -284,7 +303,7 @@ mod tests {
         let named = Certificates::load_or_make(folder.path(), &["host.example".to_owned()], at("2026-12-01T00:00:00Z")).expect("made");
         assert_eq!(named.admin.certificate, later.admin.certificate);
         assert_ne!(named.server.certificate, later.server.certificate);
-        first.server_config(folder.path()).expect("usable");
+        first.server_key(folder.path()).expect("usable");
         use std::os::unix::fs::PermissionsExt as _;
         let mode = fs::metadata(folder.path().join("admin.key")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

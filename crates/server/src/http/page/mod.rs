@@ -16,9 +16,11 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer};
+use super::held::read_small_body;
+use super::limits::PAGE_BODY_BYTES_MAX;
 use super::log::{backend_error, stream};
 use super::request::Query;
-use super::route::{Shared, read_body, token};
+use super::route::{Shared, token};
 use crate::backend::{LogOptions, PodRef};
 use crate::security::users::{Action, READ_ONLY_GROUP, Role, User, may};
 use crate::status::{ApiError, ApiResult};
@@ -140,6 +142,7 @@ fn me(shared: &Shared, user: &User) -> Value {
 
 /// Begins a session for whoever has a token or a code. Only JSON is taken, which no other page can send without being asked.
 async fn begin(shared: &Arc<Shared>, request: Request<Incoming>) -> ApiResult<Answer> {
+    let _place = shared.strangers_place()?;
     let wanted = json_body(shared, request).await?;
     let user = match (wanted["token"].as_str(), wanted["code"].as_str()) {
         (Some(token), _) => shared.user_of_token(token.trim()),
@@ -159,6 +162,7 @@ async fn code(shared: &Arc<Shared>, viewer: Viewer, request: Request<Incoming>) 
         return Err(ApiError::new(403, "Forbidden", "a session of the page cannot make links"));
     }
     look(&viewer.user, "list", "", "pods")?;
+    let _place = shared.place()?;
     let wanted = json_body(shared, request).await?;
     let user = match (wanted["role"].as_str(), viewer.user.role()) {
         (None, _) | (Some("admin"), Role::Admin) => viewer.user,
@@ -173,7 +177,7 @@ async fn json_body(shared: &Shared, request: Request<Incoming>) -> ApiResult<Val
     if media.split(';').next().unwrap_or_default().trim() != "application/json" {
         return Err(ApiError::unsupported_media_type(&["application/json"]));
     }
-    let body = read_body(shared, request).await?;
+    let body = read_small_body(shared, request, PAGE_BODY_BYTES_MAX).await?;
     serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body cannot be read: {error}")))
 }
 

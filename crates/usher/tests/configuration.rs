@@ -7,8 +7,8 @@ mod support;
 use std::fs;
 
 use serde_json::Value;
-use served::{Served, has_kubectl};
-use support::Machine;
+use served::Served;
+use support::{Machine, has_kubectl};
 
 const HEAD: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
 
@@ -66,12 +66,34 @@ fn logs_rotate_and_processes_are_limited_as_the_configuration_says() {
     );
     let ended = machine.run(&manifest, &["--config", &file]).end();
     assert!(ended.output().iter().all(|line| line != "made 60"), "{:?}", ended.output().last());
-    let pods = fs::read_dir(machine.log_root()).expect("logs").flatten();
-    let files = pods.flat_map(|pod| fs::read_dir(pod.path().join("app")).expect("logs of the container").flatten());
-    let sizes: Vec<u64> = files.map(|file| file.metadata().expect("a file").len()).collect();
+    let sizes = log_sizes(&machine);
     assert_eq!(sizes.len(), 3, "{sizes:?}");
     assert!(sizes.iter().all(|size| *size <= 20 << 10), "{sizes:?}");
     assert!(sizes.iter().sum::<u64>() > 20 << 10, "{sizes:?}");
+}
+
+#[test]
+fn a_test_runs_its_pod_on_a_node_as_the_configuration_says() {
+    let Some(machine) = Machine::new("a_test_runs_its_pod_on_a_node_as_the_configuration_says") else { return };
+    let file = configuration(&machine, "containerLogMaxSize: 20Ki\ncontainerLogMaxFiles: 3\n");
+    let script = "for n in $(seq 1500); do echo \"line $n of the output of this container, which is long\"; done; exec tapp run";
+    let manifest = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: writer}}\nspec:\n  terminationGracePeriodSeconds: 5\n  containers:\n  - name: app\n    \
+         image: tapp:1\n    imagePullPolicy: Never\n    command: [sh, -c, '{script}']\n"
+    );
+    let pod = machine.file("writer.yaml", &manifest).display().to_string();
+    let output = machine.output(["test", &pod, "--no-second-start", "--config", &file]);
+    assert!(output.status.code().is_some_and(|code| code != 125), "{output:?}");
+    let sizes = log_sizes(&machine);
+    assert_eq!(sizes.len(), 3, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= 20 << 10), "{sizes:?}");
+}
+
+/// Of the files of the logs of the container `app`.
+fn log_sizes(machine: &Machine) -> Vec<u64> {
+    let pods = fs::read_dir(machine.log_root()).expect("logs").flatten();
+    let files = pods.flat_map(|pod| fs::read_dir(pod.path().join("app")).expect("logs of the container").flatten());
+    files.map(|file| file.metadata().expect("a file").len()).collect()
 }
 
 #[test]
@@ -80,7 +102,7 @@ fn a_wrong_configuration_is_refused_with_places_and_nothing_is_made() {
     let file = configuration(&machine, "maxPod: 7\nevictionHard: {memory.free: 1Gi}\nclusterDNS: [10.0.0.10]\npodPidsLimit: many\n");
     let pod = machine.file("pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, image: i}]}\n");
     let pod = pod.display().to_string();
-    for command in [vec!["serve", "--listen", "127.0.0.1:6443"], vec!["run", &pod]] {
+    for command in [vec!["serve", "--listen", "127.0.0.1:6443"], vec!["run", &pod], vec!["test", &pod]] {
         let output = machine.output([command.clone(), vec!["--config", &file]].concat());
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(125), "{command:?}: {text}");

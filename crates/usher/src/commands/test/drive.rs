@@ -12,6 +12,7 @@ use chronicle::judge::{CommandRun, Request, Traffic};
 use lifecycle::{ConditionKind, Grace, KillPod, KillTrigger, PodStatus};
 use node::container_config::Objects;
 use node::control::{ControlSocket, EngineLock};
+use node::eviction::{EvictionConfig, Watch, WatchedPod};
 use node::journal::{Live, Record};
 use node::{NodeConfig, Pod, PodDriver, PodHandle, PodWorld, clock};
 use runtime::EmbeddedRuntime;
@@ -34,6 +35,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 pub(super) struct Engine {
     pub(super) runtime: Arc<EmbeddedRuntime>,
     pub(super) node: NodeConfig,
+    pub(super) eviction: EvictionConfig,
     pub(super) objects: Objects,
     pub(super) requests: StopRequests,
 }
@@ -94,8 +96,13 @@ impl Engine {
         let journal_path = self.node.journal_path(&spec.namespace, &spec.name, &spec.uid);
         let lock = EngineLock::try_take(&folder)?.context("another engine drives a pod of this uid")?;
         let (watcher, watched) = mpsc::unbounded_channel();
+        let object = Arc::new(world.pod().clone());
         let driver = PodDriver::new(world, watcher)?.without_output();
         let handle = driver.handle();
+        // As `usher run` does: a pod that takes more of the disk than it may has to go.
+        let mut evicting = Watch::new(self.runtime.clone(), self.eviction.clone(), self.node.clone());
+        let watched_pod = WatchedPod { pod: object, handle: handle.clone() };
+        let evicting = tokio::spawn(async move { evicting.keep_looking(&[watched_pod]).await });
         let control = ControlSocket::listen(&folder, handle.clone()).context("cannot listen for requests")?;
         let (sender, shown) = watch::channel(Shown::default());
         tokio::spawn(follow(watched, sender));
@@ -108,6 +115,7 @@ impl Engine {
             Err(interrupted) => Err(interrupted),
         };
         let ended = run.end(test, seen).await;
+        evicting.abort();
         drop(control);
         let removed = std::fs::remove_dir_all(&folder);
         drop(lock);

@@ -29,6 +29,7 @@ use self::drive::{Engine, Played, StopRequests};
 use self::target::Url;
 use crate::cli::Global;
 use crate::commands::{EXIT_ERROR, check, node_config, runtime};
+use crate::node_options::{EvictionDefault, NodeOptions};
 use crate::story::paint::Paint;
 use crate::{duration, manifest};
 
@@ -86,6 +87,8 @@ pub(crate) struct Test {
     /// Set an environment variable, of all containers or of the one named
     #[arg(long, value_name = "[CONTAINER:]NAME=VALUE", value_parser = EnvOverride::parse)]
     env: Vec<EnvOverride>,
+    #[command(flatten)]
+    node: NodeOptions,
 }
 
 /// How verdicts are printed.
@@ -109,18 +112,27 @@ pub(crate) async fn test(global: &Global, test: Test) -> anyhow::Result<ExitCode
             return Ok(ExitCode::from(EXIT_ERROR));
         }
     };
+    let settings = match test.node.clone().with_file(global.use_color())? {
+        Ok(settings) => settings,
+        Err(refused) => {
+            complain(&refused)?;
+            return Ok(ExitCode::from(EXIT_ERROR));
+        }
+    };
+    let eviction = settings.eviction(EvictionDefault::Nothing)?;
     complain(&manifests.warnings)?;
     complain(&manifests.notes)?;
     for pod in &manifests.pods {
         // Wrong ports are told before anything is made.
         test.http.as_ref().map(|url| url.resolve(pod)).transpose()?;
     }
-    let node = node_config(global);
+    let mut node = node_config(global);
+    settings.apply(&mut node);
     anyhow::ensure!(node.journal.bytes_max > 0, "a test is judged from the journal: leave --journal-max-bytes 0 out");
     let requests = StopRequests::listen().context("cannot listen for signals")?;
     let runtime = runtime(global)?;
     check::refuse_unusable(global).await?;
-    let mut engine = Engine { runtime, node, objects: manifests.objects, requests };
+    let mut engine = Engine { runtime, node, eviction, objects: manifests.objects, requests };
     let mut reports = Vec::new();
     for pod in &manifests.pods {
         let Some(report) = test_pod(&mut engine, &test, pod).await? else {

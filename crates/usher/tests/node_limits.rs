@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
-use support::{Ended, Machine, PATIENCE};
+use support::{Ended, Machine, PATIENCE, has_kubectl, kubectl};
 
 /// Enough for the images and what the engine writes; the pods fill the rest.
 const ROOT_MIB: u64 = 160;
@@ -262,7 +262,7 @@ impl<'m> Served<'m> {
     }
 
     fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(kubectl());
         command.arg("--kubeconfig").arg(self.machine.root().join("server/kubeconfig"));
         command.arg("--cache-dir").arg(self.machine.path().join("cache")).args(arguments).env("HOME", self.machine.path());
         let output = command.stdin(Stdio::null()).output().expect("kubectl runs");
@@ -303,17 +303,6 @@ impl Drop for Served<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn has_kubectl(test: &str) -> bool {
-    let version = Command::new("kubectl").args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if version.is_err() {
-        #[expect(clippy::print_stderr, reason = "tests say why they skip")]
-        {
-            eprintln!("SKIP {test}: there is no kubectl");
-        }
-    }
-    version.is_ok()
 }
 
 // k8s: 4.c.1, 4.c.2, 8.a.22, 10.d.12, 10.d.14, 10.e.1

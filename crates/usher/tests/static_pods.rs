@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use served::{Served, container, has_kubectl};
-use support::Machine;
+use served::{Served, container};
+use support::{Machine, has_kubectl};
 
 /// A pod that says when its preStop hook runs, with this in its environment.
 fn manifest(name: &str, colour: &str, more: &str) -> String {

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Stdio};
 
 use crate::support::PATIENCE;
-use crate::{Served, machine};
+use crate::{Served, kubectl, machine};
 
 /// Three servers that can be reached from inside the pod only, or from everywhere.
 const PODS: &str = "apiVersion: v1
@@ -26,14 +26,14 @@ spec:
   hostNetwork: true
   terminationGracePeriodSeconds: 1
   containers:
-  - {name: app, image: 'tapp:1', imagePullPolicy: Never, command: [tapp, run, --reverse, '127.0.0.1:7002']}
+  - {name: app, image: 'tapp:1', imagePullPolicy: Never, command: [tapp, run, --reverse, '127.0.0.1:7002', --reverse, '[::1]:7003']}
 ";
 
 /// The ways of kubectl to forward: SPDY inside WebSocket, SPDY, and one that knows nothing but SPDY.
 fn ways() -> Vec<(String, &'static [(&'static str, &'static str)])> {
     let mut ways: Vec<(String, &'static [(&str, &str)])> = vec![
-        ("kubectl".to_owned(), &[("KUBECTL_PORT_FORWARD_WEBSOCKETS", "true")]),
-        ("kubectl".to_owned(), &[("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")]),
+        (kubectl().to_owned(), &[("KUBECTL_PORT_FORWARD_WEBSOCKETS", "true")]),
+        (kubectl().to_owned(), &[("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")]),
     ];
     ways.extend(std::env::var("KUBECTL_OLD").ok().map(|old| (old, [].as_slice())));
     ways
@@ -156,8 +156,11 @@ fn a_port_is_forwarded_over_ipv6_where_nothing_listens_on_ipv4() {
     }
     let served = Served::start(&machine);
     start_pods(&served);
-    let mut inner = Forwarding::start(&served, "kubectl", &[], "pod/inner", &[7001]);
+    let mut inner = Forwarding::start(&served, kubectl(), &[], "pod/inner", &[7001]);
     assert_eq!(talk(inner.next_port(), b"xis"), b"six");
+    // The same in the machine's own namespace.
+    let mut host = Forwarding::start(&served, kubectl(), &[], "pod/host", &[7003]);
+    assert_eq!(talk(host.next_port(), b"xis"), b"six");
     served.ok(&["delete", "pod", "inner", "host"]);
 }
 

@@ -69,7 +69,7 @@ impl Served<'_> {
 
     /// A kubectl or usher whose output is read while it runs.
     fn follow(&self, arguments: &[&str]) -> (Child, BufReader<ChildStdout>) {
-        let mut child = self.command("kubectl", arguments).stdout(Stdio::piped()).spawn().expect("kubectl starts");
+        let mut child = self.command(crate::kubectl(), arguments).stdout(Stdio::piped()).spawn().expect("kubectl starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         (child, stdout)
     }

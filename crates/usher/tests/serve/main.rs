@@ -2,6 +2,7 @@
 
 mod admission;
 mod conditions;
+mod ends;
 mod forwards;
 mod hostile;
 mod logs;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Machine, PATIENCE};
+use support::{Machine, PATIENCE, has_kubectl, has_new_kubectl, kubectl};
 
 const POD: &str = "apiVersion: v1
 kind: Pod
@@ -80,7 +81,7 @@ impl<'m> Served<'m> {
     }
 
     fn kubectl(&self, arguments: &[&str]) -> (bool, String, String) {
-        let output = self.command("kubectl", arguments).output().expect("kubectl runs");
+        let output = self.command(kubectl(), arguments).output().expect("kubectl runs");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         (output.status.success(), text(output.stdout), text(output.stderr))
     }
@@ -111,14 +112,12 @@ impl Drop for Served<'_> {
 }
 
 fn machine(test: &str) -> Option<Machine> {
-    if Command::new("kubectl").args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
-        #[expect(clippy::print_stderr, reason = "tests say why they skip")]
-        {
-            eprintln!("SKIP {test}: there is no kubectl");
-        }
-        return None;
-    }
-    Machine::new(test)
+    if has_kubectl(test) { Machine::new(test) } else { None }
+}
+
+/// For what old versions of kubectl cannot ask for.
+fn machine_with_new_kubectl(test: &str) -> Option<Machine> {
+    if has_new_kubectl(test) { Machine::new(test) } else { None }
 }
 
 /// How often the journals say that a hook was begun.
@@ -285,7 +284,7 @@ spec:
 // k8s: 10.d.18, 8.c.19
 #[test]
 fn a_pod_is_resized_while_it_runs() {
-    let Some(machine) = machine("a_pod_is_resized_while_it_runs") else { return };
+    let Some(machine) = machine_with_new_kubectl("a_pod_is_resized_while_it_runs") else { return };
     if !std::path::Path::new("/sys/fs/cgroup/memory").exists() {
         #[expect(clippy::print_stderr, reason = "tests say why they skip")]
         {

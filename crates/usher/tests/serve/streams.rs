@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 use crate::terminal::InTerminal;
-use crate::{Served, machine};
+use crate::{Served, kubectl, machine, machine_with_new_kubectl};
 
 /// The ways of kubectl to speak to a server: WebSocket, SPDY, and one that knows nothing but SPDY.
 fn ways() -> Vec<(String, &'static [(&'static str, &'static str)])> {
     let mut ways: Vec<(String, &'static [(&str, &str)])> = vec![
-        ("kubectl".to_owned(), &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true")]),
-        ("kubectl".to_owned(), &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")]),
+        (kubectl().to_owned(), &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true")]),
+        (kubectl().to_owned(), &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")]),
     ];
     ways.extend(std::env::var("KUBECTL_OLD").ok().map(|old| (old, [].as_slice())));
     ways
@@ -134,7 +134,7 @@ fn a_kubectl_that_does_not_read_holds_up_its_command_and_not_the_daemon() {
     served.start_pod();
     let before = memory(&served);
     let mut child = served
-        .command("kubectl", &["exec", "web", "--", "dd", "if=/dev/zero", "bs=65536", "count=32000"])
+        .command(kubectl(), &["exec", "web", "--", "dd", "if=/dev/zero", "bs=65536", "count=32000"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -275,7 +275,7 @@ fn input_that_is_not_given_once_goes_on_with_the_next_session() {
     let served = Served::start(&machine);
     served.start_input_pod("again", "while read word; do echo heard $word; done", "stdin: true");
     for word in ["one", "two"] {
-        let mut command = served.command("kubectl", &["attach", "-i", "again"]);
+        let mut command = served.command(kubectl(), &["attach", "-i", "again"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("kubectl starts");
         let mut stdin = child.stdin.take().expect("piped");
         writeln!(stdin, "{word}").expect("it reads");
@@ -345,13 +345,13 @@ fn kubectl_run_gives_a_shell_in_a_pod_that_goes_with_it() {
 
 #[test]
 fn kubectl_debug_looks_at_a_container_from_an_ephemeral_one() {
-    let Some(machine) = machine("kubectl_debug_looks_at_a_container_from_an_ephemeral_one") else { return };
+    let Some(machine) = machine_with_new_kubectl("kubectl_debug_looks_at_a_container_from_an_ephemeral_one") else { return };
     let served = Served::start(&machine);
     served.start_pod();
     let debug = |name: &str, target: &str| {
         let container = format!("--container={name}");
         let target = format!("--target={target}");
-        InTerminal::start(&served.command("kubectl", &["debug", "-it", "web", "--image=tapp:1", &container, &target, "--", "sh"]))
+        InTerminal::start(&served.command(kubectl(), &["debug", "-it", "web", "--image=tapp:1", &container, &target, "--", "sh"]))
     };
     let mut terminal = debug("looker", "app");
     terminal.wait_for("try pressing enter.");
@@ -421,7 +421,7 @@ fn an_ephemeral_container_has_arguments_variables_a_folder_and_a_last_word_like_
     assert_eq!(state("logger", "terminated.message"), "from the log\n");
     eventually("the stranger's refusal", || state("stranger", "waiting.reason") == "ErrImageNeverPull");
     eventually("the reader", || !state("reader", "running.startedAt").is_empty());
-    let mut command = served.command("kubectl", &["attach", "-i", "web", "-c", "reader"]);
+    let mut command = served.command(kubectl(), &["attach", "-i", "web", "-c", "reader"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl starts");
     writeln!(child.stdin.take().expect("piped"), "typed").expect("it reads");
     let output = child.wait_with_output().expect("it ends");
@@ -434,7 +434,7 @@ fn an_ephemeral_container_has_arguments_variables_a_folder_and_a_last_word_like_
 
 #[test]
 fn an_ephemeral_container_survives_a_restart_of_the_daemon() {
-    let Some(machine) = machine("an_ephemeral_container_survives_a_restart_of_the_daemon") else { return };
+    let Some(machine) = machine_with_new_kubectl("an_ephemeral_container_survives_a_restart_of_the_daemon") else { return };
     let mut served = Served::start(&machine);
     served.start_pod();
     served.ok(&["debug", "web", "--image=tapp:1", "--container=looker", "--", "tapp", "run"]);
@@ -474,7 +474,7 @@ fn usher_attach_types_into_a_container() {
 // k8s: 2.c.5
 #[test]
 fn an_ephemeral_container_waits_for_a_target_that_is_not_there_yet() {
-    let Some(machine) = machine("an_ephemeral_container_waits_for_a_target_that_is_not_there_yet") else { return };
+    let Some(machine) = machine_with_new_kubectl("an_ephemeral_container_waits_for_a_target_that_is_not_there_yet") else { return };
     let served = Served::start(&machine);
     let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: early}\nspec:\n  terminationGracePeriodSeconds: 1\n  initContainers:\n  \
                     - {name: first, image: 'tapp:1', imagePullPolicy: Never, command: [tapp, run]}\n  containers:\n  \

@@ -99,7 +99,7 @@ fn a_daemon_that_stops_pods_asks_for_the_time_that_they_take() {
     let mut daemon = Supervised::start(&machine, socket, &format!("@{name}"), &["--stop-pods"]);
     daemon.wait_for("READY=1");
     let kubectl = |arguments: &[&str]| {
-        let mut command = std::process::Command::new("kubectl");
+        let mut command = std::process::Command::new(super::kubectl());
         command.arg("--kubeconfig").arg(machine.root().join("server/kubeconfig")).args(arguments).env("HOME", machine.path());
         let output = command.output().expect("kubectl runs");
         assert!(output.status.success(), "{arguments:?}: {output:?}");

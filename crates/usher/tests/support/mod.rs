@@ -8,13 +8,46 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// Nothing in these tests takes longer unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The newer kubectl of this machine, or else the old one that `KUBECTL_OLD` names.
+static KUBECTL: LazyLock<Option<String>> = LazyLock::new(|| {
+    let old = std::env::var("KUBECTL_OLD").ok();
+    [Some("kubectl".to_owned()), old].into_iter().flatten().find(|kubectl| runs(kubectl))
+});
+
+fn runs(kubectl: &str) -> bool {
+    let version = Command::new(kubectl).args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}
+
+/// The kubectl that tests use. They have asked whether there is one.
+pub(crate) fn kubectl() -> &'static str {
+    KUBECTL.as_deref().expect("a test without kubectl skips itself")
+}
+
+/// Whether there is a kubectl; without one a test skips itself, with a word on stderr.
+pub(crate) fn has_kubectl(test: &str) -> bool {
+    if KUBECTL.is_none() {
+        eprintln!("SKIP {test}: there is no kubectl, and KUBECTL_OLD names none");
+    }
+    KUBECTL.is_some()
+}
+
+/// Whether there is a kubectl that is newer than the old one, for what that one cannot do.
+pub(crate) fn has_new_kubectl(test: &str) -> bool {
+    let is_new = KUBECTL.as_deref() == Some("kubectl");
+    if !is_new {
+        eprintln!("SKIP {test}: there is no kubectl but an old one");
+    }
+    is_new
+}
 
 /// A machine of its own.
 pub(crate) struct Machine {

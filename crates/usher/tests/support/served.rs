@@ -8,24 +8,12 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::support::{Machine, PATIENCE};
+use super::support::{Machine, PATIENCE, kubectl};
 
 /// A served machine. The daemon is killed when this is dropped; the machine then cleans up its pods.
 pub(crate) struct Served<'m> {
     machine: &'m Machine,
     child: Child,
-}
-
-/// Whether there is a kubectl; without one a test skips itself, with a word on stderr.
-pub(crate) fn has_kubectl(test: &str) -> bool {
-    let version = Command::new("kubectl").args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if version.is_err() {
-        #[expect(clippy::print_stderr, reason = "tests say why they skip")]
-        {
-            eprintln!("SKIP {test}: there is no kubectl");
-        }
-    }
-    version.is_ok()
 }
 
 impl<'m> Served<'m> {
@@ -45,7 +33,7 @@ impl<'m> Served<'m> {
     }
 
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(kubectl());
         command.arg("--kubeconfig").arg(self.machine.root().join("server/kubeconfig"));
         command.arg("--cache-dir").arg(self.machine.path().join("cache")).args(arguments).env("HOME", self.machine.path());
         let output = command.stdin(Stdio::null()).output().expect("kubectl runs");

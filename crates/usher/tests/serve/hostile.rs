@@ -27,8 +27,9 @@ const THREADS: usize = 4;
 const SENDERS: usize = 64;
 /// What each of them would send, if it could.
 const SENT_MIB: usize = 100;
-/// What the daemon may take for all of them, as the documentation says: the bodies that it holds, and as much again for connections.
-const HOSTILE_KIB_MAX: u64 = 128 * 1024;
+/// What the daemon may take for all of them, as the documentation says: the bodies that it holds, what is lost between them while they
+/// grow, and connections.
+const HOSTILE_KIB_MAX: u64 = 192 * 1024;
 
 type Connection = StreamOwned<ClientConnection, TcpStream>;
 

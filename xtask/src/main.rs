@@ -194,7 +194,7 @@ fn cargo_command(root: &Path) -> Command {
 /// Plays many seeds; says how fast, and which broke a promise.
 fn simulate(seeds: u64) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let failed = sim::run_many(0..seeds, threads);
     let took = begun.elapsed().as_secs_f64();
     println!("{seeds} seeds in {took:.1} s on {threads} threads, {} broke a promise", failed.len());

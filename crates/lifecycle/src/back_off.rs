@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// The first pause (k8s: 5.b.1).
 pub const BACK_OFF_INITIAL: Duration = Duration::from_secs(10);
-/// The longest pause (k8s: 5.b.1).
+/// The longest pause, unless the node has another one for containers (k8s: 5.b.1, 5.b.13).
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 /// After this long without trouble the pauses start anew (k8s: 5.b.6).
 pub const BACK_OFF_RESET_AFTER: Duration = Duration::from_secs(600);
@@ -43,13 +43,20 @@ impl BackOff {
         (now < until).then_some((entry.pause, until))
     }
 
-    /// Makes the next pause longer: 10, 20, 40, 80, 160, 300 s, or 10 s again after a long quiet time.
-    pub(crate) fn lengthen(&mut self, event_at: Timestamp, now: Timestamp) {
+    /// Makes the next pause longer: 10, 20, 40, 80, 160, 300 s, or 10 s again after a long quiet time; never more than `max`.
+    pub(crate) fn lengthen(&mut self, event_at: Timestamp, now: Timestamp, max: Duration) {
         let pause = match &self.entry {
-            Some(entry) if !is_reset(entry, event_at) => (entry.pause * 2).min(BACK_OFF_MAX),
+            Some(entry) if !is_reset(entry, event_at) => entry.pause * 2,
             Some(_) | None => BACK_OFF_INITIAL,
         };
-        self.entry = Some(Entry { pause, updated_at: now });
+        self.entry = Some(Entry { pause: pause.min(max), updated_at: now });
+    }
+
+    /// Makes the pause no longer than `max`.
+    pub(crate) fn limit(&mut self, max: Duration) {
+        if let Some(entry) = &mut self.entry {
+            entry.pause = entry.pause.min(max);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Attempts are made outside ([`Action::RunProbe`]); what follows from a published failure is decided here.
 
 use alloc::format;
+use alloc::string::ToString;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,22 @@ impl PodWorker {
             // k8s: 7.a.11: the others wait for the startup probe.
             if prober.kind == ProbeKind::Startup || !has_startup {
                 prober.attempt = first_attempt(prober, started_at, now);
+            }
+        }
+    }
+
+    /// A new engine drives the pod: attempts that fell due while nobody was there to make them come one by one within their period, and not
+    /// all at the same moment as those of all other pods (k8s: 7.a.4, where chance spreads them).
+    pub fn spread_overdue_probes(&mut self, now: Timestamp) {
+        let uid = self.spec.uid.clone();
+        for container in &mut self.containers {
+            let name = container.spec.name.clone();
+            for prober in &mut container.probes.probers {
+                if let Attempt::Due { at } = &mut prober.attempt
+                    && *at < now
+                {
+                    *at = now + share_of_period(&[&uid, &name, &prober.kind.to_string()], prober.spec.period_secs);
+                }
             }
         }
     }
@@ -291,3 +308,15 @@ impl PodWorker {
 fn first_attempt(prober: &Prober, started_at: Timestamp, now: Timestamp) -> Attempt {
     Attempt::Due { at: (started_at + Duration::from_secs(prober.spec.initial_delay_secs)).max(now) }
 }
+
+/// A part of the period that is always the same for the same probe, and seldom the same for two.
+fn share_of_period(names: &[&str], period_secs: u64) -> Duration {
+    let bytes = names.iter().flat_map(|name| name.bytes().chain([0]));
+    let hash = bytes.fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
+    let period_millis = period_secs.saturating_mul(1000);
+    Duration::from_millis(hash.checked_rem(period_millis).unwrap_or(0))
+}
+
+/// FNV-1a with 64 bits.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The pod's group always has room for what its containers have at that moment. A container that is not there is made with what is
-//! allocated when its time comes, as far as the pod's group has room for it by then. What the node refuses to write is tried again; nothing
-//! else of the pod waits for it.
+//! allocated when its time comes, as far as the pod's group has room for it by then; one that pauses after crashes begins at once, since
+//! the pauses were earned with other resources. What the node refuses to write is tried again; nothing else of the pod waits for it.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -22,6 +22,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, ActionId, EventKind, StopCause};
+use crate::back_off::BackOff;
 use crate::container::{Container, Role, Stage};
 use crate::resources::{Fit, Resources, Room, judge};
 use crate::spec::PodSpec;
@@ -181,8 +182,13 @@ impl PodWorker {
 
     fn grant_resize(&mut self) {
         self.resize.request = Request::None;
-        for container in &mut self.containers {
+        for container in self.containers.iter_mut().filter(|container| container.allocated != container.spec.resources) {
             container.allocated = container.spec.resources;
+            // k8s: 5.b.7: what it may use is part of what the pauses are remembered by.
+            container.back_off = BackOff::default();
+            if matches!(container.stage, Stage::BackOff { .. }) {
+                container.stage = Stage::Waiting;
+            }
         }
         if !self.is_resized() {
             let text = self.resize_message("Pod resize started", |container| container.allocated, None);

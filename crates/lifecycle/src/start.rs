@@ -10,7 +10,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, ActionId, ContainerId, EventKind, Hook, Note};
-use crate::back_off::BackOff;
+use crate::back_off::{BACK_OFF_MAX, BackOff};
 use crate::container::{Container, Role, Stage, StartFailure};
 use crate::event::{Exit, HookOutcome, ImageInspection};
 use crate::restart;
@@ -91,7 +91,7 @@ impl PodWorker {
         container.frozen = Some(frozen);
         // k8s: 5.b.2: the entry made at this restart applies to the next exit.
         if let Some(finished_at) = container.recorded_exit().map(|exit| exit.finished_at) {
-            container.back_off.lengthen(finished_at, now);
+            container.back_off.lengthen(finished_at, now, self.back_off_max);
         }
         container.volume_images_found = 0;
         self.look_for_image(index, now);
@@ -234,7 +234,7 @@ impl PodWorker {
         self.tell_of_image(index, EventKind::Warning, "Failed", format!("Failed to pull image {}: {message}", go_quote(&image)));
         self.tell_container(index, EventKind::Warning, "Failed", format!("Error: {reason}"));
         let trouble = self.image_trouble.entry(image).or_default();
-        trouble.back_off.lengthen(now, now);
+        trouble.back_off.lengthen(now, now, BACK_OFF_MAX);
         trouble.last_error = Some((reason.clone(), message.clone()));
         self.containers[index].start_failure = Some(StartFailure { reason, message });
         self.containers[index].stage = Stage::ImagePullFailed { at: now };

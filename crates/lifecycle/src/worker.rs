@@ -18,6 +18,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, ActionId, ContainerId, EventKind, EventRecord, Note, Step};
+use crate::back_off::BACK_OFF_MAX;
 use crate::container::{Container, Instance, Role, Stage};
 use crate::event::{Event, Eviction, Exit, Grace, KillPod, KillTrigger, Rejection};
 use crate::resize::Resize;
@@ -49,6 +50,9 @@ pub struct PodWorker {
     /// Where the present pass over the containers stands.
     pub(crate) pass_cursor: usize,
     pub(crate) image_trouble: BTreeMap<String, ImageTrouble>,
+    /// The longest pause before a container that crashed is started again.
+    #[serde(default = "reference_back_off_max")]
+    pub(crate) back_off_max: Duration,
     pub(crate) termination: Option<Termination>,
     /// Why the node evicts it, if that is what began the termination.
     #[serde(default)]
@@ -206,6 +210,7 @@ impl PodWorker {
             turn: None,
             pass_cursor: 0,
             image_trouble: BTreeMap::new(),
+            back_off_max: BACK_OFF_MAX,
             termination: None,
             eviction: None,
             rejection: None,
@@ -217,6 +222,15 @@ impl PodWorker {
             pending: BTreeMap::new(),
             outbox: VecDeque::new(),
             next_action: 0,
+        }
+    }
+
+    /// No pause of a container that crashed is longer than this from here on, those that were earned already included; one that is
+    /// under way goes on to its end (k8s: 5.b.13).
+    pub fn limit_back_off(&mut self, max: Duration) {
+        self.back_off_max = max;
+        for container in &mut self.containers {
+            container.back_off.limit(max);
         }
     }
 
@@ -706,4 +720,9 @@ impl PodWorker {
             self.tell(Action::RemoveContainer { container: name, container_id: older.id });
         }
     }
+}
+
+/// Of a state that knew of no other.
+const fn reference_back_off_max() -> Duration {
+    BACK_OFF_MAX
 }

@@ -205,12 +205,14 @@ impl<R: Runtime> PodDriver<R> {
     /// When its journal cannot be written.
     pub fn resume(world: PodWorld<R>, mut state: PodState, watcher: mpsc::UnboundedSender<Live>) -> Result<Self, OpenPodError> {
         state.worker.resume();
+        state.worker.spread_overdue_probes(clock::now());
         state.worker.learn_resources(world.spec());
         world.remember_ips(&state.worker.status().pod_ips);
         Self::open(world, state, true, watcher)
     }
 
-    fn open(world: PodWorld<R>, state: PodState, resumed: bool, watcher: mpsc::UnboundedSender<Live>) -> Result<Self, OpenPodError> {
+    fn open(world: PodWorld<R>, mut state: PodState, resumed: bool, watcher: mpsc::UnboundedSender<Live>) -> Result<Self, OpenPodError> {
+        state.worker.limit_back_off(world.node().back_off_max);
         let path = world.journal_path();
         let heading = Heading { spec: world.spec().clone(), resumed };
         let bytes_max = world.node().journal.bytes_max;

@@ -55,6 +55,8 @@ pub struct NodeConfig {
     pub journal: JournalLimits,
     /// The most processes and threads of one pod (`podPidsLimit`); `None` for no limit but the machine's.
     pub pod_pids_max: Option<u32>,
+    /// The longest pause before a container that crashed is started again (`crashLoopBackOff.maxContainerRestartPeriod`, 5 min).
+    pub back_off_max: Duration,
     /// A place for each image that may be pulled at the same time (`serializeImagePulls`, `maxParallelImagePulls`); `None` for no limit.
     pub pulls: Option<Arc<Semaphore>>,
     /// What the pods of the node ask for.

@@ -6,14 +6,27 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lifecycle::{ContainerSpec, Event, Eviction, EvictionCause, KillPod, KillTrigger, PodSpec, PodStatus, PodWorker, Resources, Timestamp};
+use lifecycle::{
+    BACK_OFF_MAX, ContainerSpec, Event, Eviction, EvictionCause, Grace, KillPod, KillTrigger, PodSpec, PodStatus, PodWorker, Rejection,
+    Resources, Timestamp,
+};
 
 use crate::nature::{Ending, Nature};
 use crate::story::{End, Entry, Story, What};
 use crate::world::{News, World};
 
-/// What every eviction of the simulation says.
-pub(crate) const EVICTION_MESSAGE: &str = "The node was low on resource: memory. ";
+/// What evictions of the simulation say.
+pub(crate) const fn eviction_message(cause: EvictionCause) -> &'static str {
+    match cause {
+        EvictionCause::NodePressure => "The node was low on resource: memory. ",
+        EvictionCause::LocalStorage => "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ",
+    }
+}
+
+/// Why a node of the simulation takes a pod no more.
+pub(crate) fn rejection() -> Rejection {
+    Rejection { reason: "OutOfcpu".to_owned(), message: "Node didn't have enough resource: cpu".to_owned() }
+}
 
 /// So often may the machine's own timers be due at one instant; each container has a handful of steps that follow at once.
 const TIMEOUTS_AT_ONE_INSTANT_MAX: u32 = 100;
@@ -63,6 +76,13 @@ pub enum Ask {
         /// What it asks for and may use from here on.
         resources: Resources,
     },
+    /// The pod uses more of the node's disk than it may.
+    EvictForStorage {
+        /// How long it may take.
+        grace: Grace,
+    },
+    /// The node, with an engine that is new, does not take the pod any more.
+    Reject,
     /// Another pod has come or gone.
     RoomChanged,
     /// The engine stops and is back after a while.
@@ -94,7 +114,7 @@ impl<N: Nature> Drive<N> {
             worker: PodWorker::new(pod.clone(), start),
             world: World::new(nature),
             now: start,
-            story: Story { pod, start, entries: Vec::new(), end: End::TimeUp },
+            story: Story { pod, back_off_max: BACK_OFF_MAX, start, entries: Vec::new(), end: End::TimeUp },
             asks: asks.into(),
             shown: None,
             timeouts_at_now: 0,
@@ -113,6 +133,12 @@ impl<N: Nature> Drive<N> {
     /// The time.
     pub const fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The node has another longest pause between crashes than the reference.
+    pub fn limit_back_off(&mut self, max: Duration) {
+        self.worker.limit_back_off(max);
+        self.story.back_off_max = max;
     }
 
     /// What was shown last.
@@ -180,15 +206,16 @@ impl<N: Nature> Drive<N> {
 
     fn take(&mut self, ask: Ask) {
         match ask {
+            Ask::Kill(KillPod { trigger: KillTrigger::Evicted, grace }) => self.evict(grace, EvictionCause::NodePressure),
             Ask::Kill(kill) => {
-                self.log(What::Asked(kill));
-                if kill.trigger == KillTrigger::Evicted {
-                    let eviction =
-                        Eviction { cause: EvictionCause::NodePressure, signal: String::new(), message: EVICTION_MESSAGE.to_owned() };
-                    self.worker.handle_eviction(kill.grace, eviction, self.now);
-                } else {
-                    self.worker.handle_kill(kill, self.now);
-                }
+                self.log(What::Asked(kill, None));
+                self.worker.handle_kill(kill, self.now);
+                self.settle();
+            }
+            Ask::EvictForStorage { grace } => self.evict(grace, EvictionCause::LocalStorage),
+            Ask::Reject => {
+                self.log(What::Asked(KillPod { trigger: KillTrigger::Rejected, grace: Grace::FromSpec }, None));
+                self.worker.handle_rejection(rejection(), self.now);
                 self.settle();
             }
             Ask::EndProcess { container, ending } => self.world.end_process(&container, ending, self.now),
@@ -215,6 +242,13 @@ impl<N: Nature> Drive<N> {
                 self.asleep_until = Some(self.now + away);
             }
         }
+    }
+
+    fn evict(&mut self, grace: Grace, cause: EvictionCause) {
+        self.log(What::Asked(KillPod { trigger: KillTrigger::Evicted, grace }, Some(cause)));
+        let eviction = Eviction { cause, signal: String::new(), message: eviction_message(cause).to_owned() };
+        self.worker.handle_eviction(grace, eviction, self.now);
+        self.settle();
     }
 
     fn update_container(&mut self, container: &str, change: impl FnOnce(&mut ContainerSpec)) {
@@ -259,7 +293,9 @@ impl<N: Nature> Drive<N> {
                 | Ask::Debug { .. }
                 | Ask::Deadline { .. }
                 | Ask::Resize { .. }
-                | Ask::RoomChanged => kills.push((wakes_at, ask)),
+                | Ask::RoomChanged
+                | Ask::EvictForStorage { .. }
+                | Ask::Reject => kills.push((wakes_at, ask)),
                 Ask::RestartEngine { .. } => {}
             }
         }
@@ -270,6 +306,7 @@ impl<N: Nature> Drive<N> {
         self.timeouts_at_now = 0;
         self.asleep_until = None;
         self.log(What::EngineStarted);
+        self.worker.spread_overdue_probes(self.now);
         self.settle();
         for news in waiting {
             self.hear(news);

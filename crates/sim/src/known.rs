@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use lifecycle::{
-    Action, ActionId, ContainerId, ContainerSpec, Event, Exit, ExitCodeOperator, Hook, HookOutcome, KillPod, KillTrigger, Note, PodSpec,
-    PodStatus, RestartAction, RestartPolicy, RestartRule, Role, Step, StopCause, Timestamp,
+    Action, ActionId, ContainerId, ContainerSpec, Event, EvictionCause, Exit, ExitCodeOperator, Hook, HookOutcome, KillPod, KillTrigger,
+    Note, PodSpec, PodStatus, RestartAction, RestartPolicy, RestartRule, Role, Step, StopCause, Timestamp,
 };
 
 use crate::story::{Story, What};
@@ -36,7 +36,7 @@ pub fn windows(story: &Story) -> Vec<Window<'_>> {
     for entry in &story.entries {
         let last = windows.len() - 1;
         match &entry.what {
-            What::Asked(_) | What::Updated(_) | What::RoomChanged | What::Told(_) | What::ToldAgain(_) | What::Due(_) => {
+            What::Asked(..) | What::Updated(_) | What::RoomChanged | What::Told(_) | What::ToldAgain(_) | What::Due(_) => {
                 windows.push(fresh(entry.at, Some(&entry.what), false));
             }
             What::EngineStarted => windows.push(fresh(entry.at, None, true)),
@@ -77,6 +77,8 @@ pub struct KnownTermination {
     pub at: Timestamp,
     /// Who asked, if someone did.
     pub asked: Option<KillPod>,
+    /// Whose fault an eviction is.
+    pub cause: Option<EvictionCause>,
 }
 
 /// What is known of a container.
@@ -258,11 +260,11 @@ impl<'a> Known<'a> {
                 Action::CancelHook { run } => self.end_step(*run),
                 Action::CancelPull { pull } => self.end_step(*pull),
                 Action::Note(Note::TerminationBegan { trigger, shortened: false, .. }) => {
-                    let asked = match window.input {
-                        Some(What::Asked(kill)) => Some(*kill),
-                        Some(_) | None => None,
+                    let (asked, cause) = match window.input {
+                        Some(What::Asked(kill, cause)) => (Some(*kill), *cause),
+                        Some(_) | None => (None, None),
                     };
-                    self.termination = Some(KnownTermination { trigger: *trigger, at: window.at, asked });
+                    self.termination = Some(KnownTermination { trigger: *trigger, at: window.at, asked, cause });
                     for container in &mut self.containers {
                         container.is_failing = false;
                     }

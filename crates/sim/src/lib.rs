@@ -58,7 +58,10 @@ pub fn run(seed: u64) -> Outcome {
 /// Plays a plan.
 pub fn play(plan: &Plan) -> Story {
     let asks: Vec<_> = plan.asks.iter().map(|(after, ask)| (START + *after, ask.clone())).collect();
-    let drive = Drive::new(plan.pod.clone(), Whim::new(plan.clone()), START, asks);
+    let mut drive = Drive::new(plan.pod.clone(), Whim::new(plan.clone()), START, asks);
+    if let Some(max) = plan.back_off_max {
+        drive.limit_back_off(max);
+    }
     drive.run(START + plan.pace.horizon() + AFTERMATH)
 }
 

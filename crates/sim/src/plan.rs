@@ -24,6 +24,8 @@ pub struct Plan {
     pub pod: PodSpec,
     /// How long things take in this world.
     pub pace: Pace,
+    /// The node's longest pause between crashes, if not the reference's.
+    pub back_off_max: Option<Duration>,
     /// How much goes wrong in the runtime, in percent of the steps.
     pub trouble_percent: u64,
     /// How often the runtime answers a second time, in percent.
@@ -107,10 +109,14 @@ impl Plan {
         let (pod, asks) = with_resources(&mut chance, pace, pod, asks);
         let mut chance = Chance::of(seed, "more", 0);
         let (pod, asks) = with_more(&mut chance, pace, pod, asks);
+        let mut limits = Chance::of(seed, "limits", 0);
+        let (pod, asks) = with_limits(&mut limits, pace, pod, asks);
+        let back_off_max = limits.percent(10).then(|| Duration::from_secs(limits.one_of(&[1, 3, 10, 25, 60])));
         Self {
             seed,
             pod,
             pace,
+            back_off_max,
             trouble_percent: chance.one_of(&[0, 0, 0, 5, 20]),
             repeat_percent: chance.one_of(&[0, 0, 10]),
             tempers,
@@ -173,6 +179,40 @@ fn with_more(chance: &mut Chance, pace: Pace, mut pod: PodSpec, mut asks: Vec<(D
     }
     if chance.percent(20) {
         asks.push((chance.millis(0, limit), Ask::Deadline { secs: chance.between(1, limit / 1000) }));
+    }
+    asks.sort_by_key(|(at, _)| *at);
+    (pod, asks)
+}
+
+/// Some pods have commands with a time limit, and rules for all exits but some; some are turned away by their node, or use too much of it.
+fn with_limits(chance: &mut Chance, pace: Pace, mut pod: PodSpec, mut asks: Vec<(Duration, Ask)>) -> (PodSpec, Vec<(Duration, Ask)>) {
+    let (has_limits, has_rules) = (chance.percent(25), chance.percent(8));
+    for container in pod.init_containers.iter_mut().chain(&mut pod.containers) {
+        for hook in [&mut container.post_start, &mut container.pre_stop] {
+            if let Some(Handler::Exec { time_limit, .. }) = hook
+                && has_limits
+                && chance.percent(60)
+            {
+                *time_limit = Some(if chance.percent(50) { Duration::from_secs(chance.between(1, 10)) } else { chance.millis(1, 20_000) });
+            }
+        }
+        if has_rules && chance.percent(40) {
+            let exit_codes = chance.one_of(&[vec![0], vec![1], vec![0, 143], vec![42, 0]]);
+            let rule = RestartRule { action: RestartAction::RestartAllContainers, operator: ExitCodeOperator::NotIn, exit_codes };
+            container.restart_policy.get_or_insert(RestartPolicy::Never);
+            container.restart_policy_rules.push(rule);
+        }
+    }
+    let limit = u64::try_from(pace.horizon().as_millis()).unwrap_or(u64::MAX);
+    let moment = |chance: &mut Chance| {
+        let latest = chance.one_of(&[limit, limit / 4, limit / 20]);
+        chance.millis(0, latest)
+    };
+    if chance.percent(6) {
+        asks.push((moment(chance), Ask::Reject));
+    }
+    if chance.percent(6) {
+        asks.push((moment(chance), Ask::EvictForStorage { grace: kill(chance).grace }));
     }
     asks.sort_by_key(|(at, _)| *at);
     (pod, asks)

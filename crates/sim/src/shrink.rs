@@ -53,6 +53,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     with(&|plan| std::mem::take(&mut plan.trouble_percent) > 0);
     with(&|plan| std::mem::take(&mut plan.repeat_percent) > 0);
     with(&|plan| plan.pod.active_deadline_secs.take().is_some());
+    with(&|plan| plan.back_off_max.take().is_some());
     for index in 0..plan.pod.init_containers.len() + plan.pod.containers.len() {
         for part in PARTS {
             with(&|plan| container(plan, index).is_some_and(part));

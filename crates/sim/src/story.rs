@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lifecycle::{Event, KillPod, PodSpec, PodStatus, Step, Timer, Timestamp};
+use lifecycle::{Event, EvictionCause, KillPod, PodSpec, PodStatus, Step, Timer, Timestamp};
 
 use crate::world::Fact;
 
@@ -11,6 +11,8 @@ use crate::world::Fact;
 pub struct Story {
     /// The pod.
     pub pod: PodSpec,
+    /// The node's longest pause between crashes.
+    pub back_off_max: Duration,
     /// When it began.
     pub start: Timestamp,
     /// Everything, in order; entries of one instant stand in the order in which they came about.
@@ -31,8 +33,8 @@ pub struct Entry {
 /// Kinds of things that happen.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// Someone asked that the pod go.
-    Asked(KillPod),
+    /// Someone asked that the pod go; for an eviction, whose fault it is.
+    Asked(KillPod, Option<EvictionCause>),
     /// The manifest became another one.
     Updated(Box<PodSpec>),
     /// Other pods have come or gone.
@@ -95,7 +97,7 @@ impl Story {
                         return entry.at;
                     }
                 }
-                What::Asked(_)
+                What::Asked(..)
                 | What::Updated(_)
                 | What::RoomChanged
                 | What::Told(_)

@@ -93,7 +93,7 @@ pub fn accounts(story: &Story) -> Vec<GraceAccount> {
     let entries = story.entries.iter().filter_map(|entry| match &entry.what {
         What::Did(step) => Some((entry.at, Entry::Step(step))),
         What::Told(event) => Some((entry.at, Entry::Event(event))),
-        What::Asked(kill) => Some((entry.at, Entry::Kill(kill))),
+        What::Asked(kill, _) => Some((entry.at, Entry::Kill(kill))),
         What::Updated(_)
         | What::RoomChanged
         | What::ToldAgain(_)
@@ -123,7 +123,7 @@ struct Teller {
 impl Teller {
     fn tell(&mut self, what: &What) -> Vec<(Kind, String)> {
         match what {
-            What::Asked(kill) => vec![(Kind::Ask, asked(*kill))],
+            What::Asked(kill, _) => vec![(Kind::Ask, asked(*kill))],
             What::Updated(spec) => {
                 vec![(Kind::Tell, format!("the manifest changes: generation {}", spec.generation))]
             }

@@ -572,7 +572,8 @@ impl<N: Nature> World<N> {
         let restart_count = instance.restart_count;
         let is_alive = matches!(instance.process, Process::Alive { .. });
         let is_exec = matches!(handler, Handler::Exec { .. });
-        let HookRun { takes, outcome, ends_container, told_after } = self.nature.hook(container, restart_count, hook, handler);
+        let run_of_nature = self.nature.hook(container, restart_count, hook, handler);
+        let HookRun { takes, outcome, ends_container, told_after } = within_limit(run_of_nature, handler);
         self.facts.push(Fact::HookBegan { id: id.clone(), hook });
         self.hooks.insert(run, RunningHook { id: id.clone(), hook, is_exec, told_after, due: None });
         if is_exec && !is_alive {
@@ -639,6 +640,23 @@ impl<N: Nature> World<N> {
         self.next_number += 1;
         self.agenda.insert(key, happening);
         key
+    }
+}
+
+/// A command that has a time limit is killed then.
+fn within_limit(run: HookRun, handler: &Handler) -> HookRun {
+    let limit = match handler {
+        Handler::Exec { time_limit, .. } => *time_limit,
+        Handler::HttpGet(_) | Handler::Sleep { .. } | Handler::TcpSocket => None,
+    };
+    match limit {
+        Some(limit) if run.takes.is_none_or(|takes| takes > limit) => HookRun {
+            takes: Some(limit),
+            outcome: HookOutcome::TimedOut { limit },
+            ends_container: run.ends_container.filter(|ends| ends.after <= limit),
+            ..run
+        },
+        Some(_) | None => run,
     }
 }
 

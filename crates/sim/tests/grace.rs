@@ -52,7 +52,7 @@ fn absences(story: &Story) -> Vec<(Timestamp, Timestamp)> {
         match entry.what {
             What::EngineStopped => since = Some(entry.at),
             What::EngineStarted => absences.extend(since.take().map(|since| (since, entry.at))),
-            What::Asked(_)
+            What::Asked(..)
             | What::Updated(_)
             | What::RoomChanged
             | What::Told(_)

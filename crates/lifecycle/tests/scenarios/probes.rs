@@ -569,3 +569,25 @@ fn two_unhealthy_containers_do_not_wait_for_each_other() {
     4.000 TimeUp
     "#);
 }
+
+// k8s: 7.a.4
+#[test]
+fn probes_that_fell_due_while_no_engine_was_there_are_spread_over_their_period_and_the_others_keep_their_time() {
+    assert_snapshot!(play(
+        "app a readiness every 10 liveness every 10 after 75
+         app b readiness every 10 liveness every 10
+         at 12s engine away 60s
+         until 90s
+         from 72s
+         only RunProbe"
+    ), @"
+    72.857 RunProbe b#0 Liveness
+    73.338 RunProbe b#0 Readiness
+    75.000 RunProbe a#0 Liveness
+    81.505 RunProbe a#0 Readiness
+    82.850 RunProbe b#0 Liveness
+    83.300 RunProbe b#0 Readiness
+    85.000 RunProbe a#0 Liveness
+    85.000 TimeUp
+    ");
+}

@@ -267,22 +267,72 @@ fn what_is_restarted_for_a_resize_need_not_have_its_memory_free() {
 fn a_container_that_is_not_there_begins_with_what_is_allocated() {
     assert_snapshot!(play(
         "app a cpu 100/200
+         app b cpu 100/200
          life a#0 1s exit 1
          life a#1 1s exit 1
+         at 5s image b img2
+         create b passes 1 fails 1
+         at 6s resize b cpu 100/300
+         until 20s
+         from 5s
+         only b
+         hide events"
+    ), @r#"
+    5.000 StopContainer b#0 kill after 30s
+    5.000 b: Terminated 0 Completed, is to have cpu 100m/200m
+    5.000 InspectImage b
+    5.000 CreateContainer b#1
+    5.000 b: Waiting CreateContainerConfigError (secret "s" not found), last 0 Completed, is to have cpu 100m/200m
+    6.000 ResizePod a cpu 100m/200m, b cpu 100m/300m
+    6.000 b: Waiting CreateContainerConfigError (secret "s" not found), last 0 Completed, is to have cpu 100m/300m
+    15.000 InspectImage b
+    15.000 CreateContainer b#1
+    15.000 StartContainer b#1
+    15.000 b: Running, restarts 1, last 0 Completed, ready, has cpu 100m/300m
+    15.000 TimeUp
+    "#);
+}
+
+// k8s: 5.b.7
+#[test]
+fn other_resources_end_the_pauses_of_the_containers_that_get_them_and_of_no_others() {
+    assert_snapshot!(play(
+        "app a cpu 100/200
+         app b cpu 100/200
+         life a 1s exit 1
+         life b 1s exit 1
          at 5s resize a cpu 100/300
          until 20s
-         from 3s
-         hide events"
+         from 5s
+         only CreateContainer MeasureRoom"
     ), @"
     5.000 MeasureRoom
-    5.000 ResizePod a cpu 100m/300m
-    5.000 a: Waiting CrashLoopBackOff (back-off 10s restarting failed container=a pod=p_ns(u)), restarts 1, last 1 Error, is to have cpu 100m/300m
-    12.000 InspectImage a
-    12.000 CreateContainer a#2
-    12.000 RemoveContainer a#0
-    12.000 StartContainer a#2
-    12.000 a: Running, restarts 2, last 1 Error, ready, has cpu 100m/300m
-    12.000 Stalled
+    5.000 CreateContainer a#2
+    12.000 CreateContainer b#2
+    16.000 CreateContainer a#3
+    17.000 TimeUp
+    ");
+}
+
+// k8s: 5.b.7
+#[test]
+fn resources_that_are_not_granted_end_no_pause() {
+    assert_snapshot!(play(
+        "app a cpu 100/200
+         life a 1s exit 1
+         room cpu 4000 usedCpu 3500
+         room cpu 4000 usedCpu 0
+         at 5s resize a cpu 1000/2000
+         at 7s room
+         until 20s
+         from 5s
+         only CreateContainer MeasureRoom"
+    ), @"
+    5.000 MeasureRoom
+    7.000 MeasureRoom
+    7.000 CreateContainer a#2
+    18.000 CreateContainer a#3
+    19.000 TimeUp
     ");
 }
 

@@ -401,3 +401,47 @@ fn rules_are_not_asked_before_an_unhealthy_container_is_killed_but_after_its_exi
     4.000 TimeUp
     "#);
 }
+
+// k8s: 5.b.13
+#[test]
+fn pauses_grow_no_longer_than_the_node_has_it() {
+    assert_snapshot!(play(
+        "pod maxPause 25s
+         app a
+         life a 1s exit 1
+         until 90s
+         only CreateContainer"
+    ), @"
+    0.000 CreateContainer a#0
+    1.000 CreateContainer a#1
+    12.000 CreateContainer a#2
+    33.000 CreateContainer a#3
+    59.000 CreateContainer a#4
+    85.000 CreateContainer a#5
+    86.000 TimeUp
+    ");
+}
+
+// k8s: 5.b.13
+#[test]
+fn the_first_pause_is_no_longer_than_the_longest() {
+    assert_snapshot!(play(
+        "pod maxPause 3s
+         app a
+         life a 1s exit 1
+         until 10s
+         only CreateContainer BackOff"
+    ), @"
+    0.000 CreateContainer a#0
+    1.000 CreateContainer a#1
+    2.000 Warning BackOff a: Back-off restarting failed container a in pod p_ns(u)
+    2.000 a: Waiting CrashLoopBackOff (back-off 3s restarting failed container=a pod=p_ns(u)), restarts 1, last 1 Error
+    5.000 CreateContainer a#2
+    6.000 Warning BackOff a: Back-off restarting failed container a in pod p_ns(u)
+    6.000 a: Waiting CrashLoopBackOff (back-off 3s restarting failed container=a pod=p_ns(u)), restarts 2, last 1 Error
+    9.000 CreateContainer a#3
+    10.000 Warning BackOff a: Back-off restarting failed container a in pod p_ns(u)
+    10.000 a: Waiting CrashLoopBackOff (back-off 3s restarting failed container=a pod=p_ns(u)), restarts 3, last 1 Error
+    10.000 TimeUp
+    ");
+}

@@ -1,7 +1,7 @@
 //! A small language for scenarios: a pod in few words, what its world is like, what happens when, and what is to be shown.
 //!
 //! ```text
-//! pod grace 30 restart Never deadline 60
+//! pod grace 30 restart Never deadline 60 maxPause 5s
 //! init i1                                  sidecar s1 startup every 1 fails 3
 //! app a1 preStop exec postStart sleep 2 image img pull Never restart OnFailure rule In 1,2 rule all In 3
 //!
@@ -39,7 +39,10 @@ use sim::world::image_ref;
 /// Runs a script; its trace, a line for each thing that is to be shown.
 pub(crate) fn play(script: &str) -> String {
     let script = Script::read(script);
-    let drive = Drive::new(script.pod, script.nature, Timestamp::ZERO, script.asks);
+    let mut drive = Drive::new(script.pod, script.nature, Timestamp::ZERO, script.asks);
+    if let Some(max) = script.back_off_max {
+        drive.limit_back_off(max);
+    }
     let story = drive.run(Timestamp::ZERO + script.until);
     let mut trace = String::new();
     for line in timeline::lines(&story) {
@@ -78,6 +81,8 @@ struct Script {
     pod: PodSpec,
     nature: Scripted,
     asks: Vec<(Timestamp, Ask)>,
+    /// The node's own longest pause between crashes.
+    back_off_max: Option<Duration>,
     until: Duration,
     from: Duration,
     shown: Vec<Kind>,
@@ -195,6 +200,7 @@ impl Script {
             pod,
             nature: Scripted::default(),
             asks: Vec::new(),
+            back_off_max: None,
             until: Duration::from_secs(1000),
             from: Duration::ZERO,
             shown: vec![Kind::Ask, Kind::Do, Kind::Event, Kind::Show, Kind::Engine],
@@ -252,6 +258,7 @@ impl Script {
                 "grace" => self.pod.termination_grace_period_secs = words.number(),
                 "restart" => self.pod.restart_policy = restart_policy(words),
                 "deadline" => self.pod.active_deadline_secs = Some(words.number()),
+                "maxPause" => self.back_off_max = Some(words.duration()),
                 word => words.unknown(word),
             }
         }

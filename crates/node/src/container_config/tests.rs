@@ -14,6 +14,7 @@ fn config_of(folder: &TestFolder, spec: Value, container: &str) -> Result<Contai
         log_max_files: 5,
         journal: crate::journal::JournalLimits::default(),
         pod_pids_max: Some(99),
+        back_off_max: lifecycle::BACK_OFF_MAX,
         pulls: None,
     };
     let image = ImageStatus {

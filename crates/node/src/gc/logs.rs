@@ -286,6 +286,7 @@ mod tests {
             log_max_files: 2,
             journal: crate::journal::JournalLimits::default(),
             pod_pids_max: None,
+            back_off_max: lifecycle::BACK_OFF_MAX,
             pulls: None,
         }
     }

@@ -35,7 +35,7 @@ impl Ends {
             // Judged with the probes.
             KillTrigger::ProbeFailed => true,
             KillTrigger::Deleted | KillTrigger::Evicted | KillTrigger::Preempted | KillTrigger::NodeShutdown | KillTrigger::Rejected => {
-                matches!(window.input, Some(What::Asked(kill)) if kill.trigger == trigger)
+                matches!(window.input, Some(What::Asked(kill, _)) if kill.trigger == trigger)
             }
         };
         if is_justified { Ok(()) } else { Err((CAUSE, format!("{trigger:?}"))) }

@@ -8,6 +8,7 @@ mod accounts;
 mod again;
 mod ends;
 mod free;
+mod grants;
 mod images;
 mod instances;
 mod probes;

@@ -33,8 +33,17 @@ struct Prober {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Off,
-    Due { at: Timestamp },
-    Running { run: ActionId, next: Timestamp },
+    Due {
+        at: Timestamp,
+    },
+    /// It fell due while the engine was away: it comes at some moment since then, before this one (k8s: 7.a.4).
+    Overdue {
+        end: Timestamp,
+    },
+    Running {
+        run: ActionId,
+        next: Timestamp,
+    },
 }
 
 /// Foretells probes.
@@ -65,6 +74,19 @@ impl Probes {
             .collect();
         let count = probers.len();
         Self { probers, was_up: vec![false; count], stopping: vec![false; count], last_at: story.start }
+    }
+
+    fn note_overdue(&mut self, now: Timestamp) {
+        for prober in self.probers.iter_mut().flatten() {
+            let is_overdue = match prober.at {
+                At::Due { at } => at < now,
+                At::Overdue { .. } => true,
+                At::Off | At::Running { .. } => false,
+            };
+            if is_overdue {
+                prober.at = At::Overdue { end: now + Duration::from_secs(prober.spec.period_secs) };
+            }
+        }
     }
 
     /// k8s: 7.a.19, 7.g.4
@@ -105,7 +127,11 @@ impl Probes {
             let Some(prober) = self.probers[index].iter_mut().find(|prober| prober.kind == *probe) else {
                 return Err((TIME, format!("{container} has no {probe} probe")));
             };
-            let is_due = matches!(prober.at, At::Due { at } if at <= window.at);
+            let is_due = match prober.at {
+                At::Due { at } => at <= window.at,
+                At::Overdue { .. } => true,
+                At::Off | At::Running { .. } => false,
+            };
             if !may_run || !is_due || *timeout != Duration::from_secs(prober.spec.timeout_secs) {
                 return Err((TIME, format!("{probe} of {container}: {:?}", prober.at)));
             }
@@ -175,12 +201,16 @@ impl Probes {
 impl<'a> Promise<'a> for Probes {
     fn before(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
         let is_later = window.at > std::mem::replace(&mut self.last_at, window.at);
-        if window.is_after_sleep || !is_later {
+        if window.is_after_sleep {
+            self.note_overdue(window.at);
+            return Ok(());
+        }
+        if !is_later {
             return Ok(());
         }
         for (index, probers) in self.probers.iter().enumerate() {
             for prober in probers {
-                if let At::Due { at } = prober.at
+                if let At::Due { at } | At::Overdue { end: at } = prober.at
                     && at < window.at
                     && self.may_run(known, index, prober.kind)
                 {

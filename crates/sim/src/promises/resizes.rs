@@ -3,11 +3,12 @@
 //! Judged on what was asked of the runtime and answered by it. That the pod's group always has room for its containers is the world's
 //! to see.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifecycle::{Action, ConditionKind, Event, Note, ResizeRestart, Resources, Room, StopCause, Timestamp};
 
+use super::grants::{Answer, Grants};
 use super::{Promise, Verdict};
 use crate::known::{Known, Window};
 use crate::story::{Story, What};
@@ -25,13 +26,11 @@ const RETRY: Duration = Duration::from_secs(180);
 /// Judges resizes.
 #[derive(Debug)]
 pub(super) struct Resizes {
-    /// What each container is allocated, in the order of the spec.
-    allocated: Vec<Resources>,
+    grants: Grants,
+    /// What each container has, in the order of the spec.
     in_use: Vec<Resources>,
     deferred_since: Option<Timestamp>,
     room: Option<Room>,
-    /// Questions for the node's room whose answers count. A loss of the sandbox makes all that was asked before it void.
-    questions: BTreeSet<lifecycle::ActionId>,
     steps: BTreeMap<lifecycle::ActionId, (usize, Resources)>,
     check: Check,
 }
@@ -49,46 +48,31 @@ enum Check {
 
 impl Resizes {
     pub(super) fn new(story: &Story) -> Self {
-        let containers = story.pod.init_containers.iter().chain(&story.pod.containers).chain(&story.pod.ephemeral_containers);
-        let wanted: Vec<_> = containers.map(|spec| spec.resources).collect();
-        Self {
-            in_use: wanted.clone(),
-            allocated: wanted,
-            deferred_since: None,
-            room: None,
-            questions: BTreeSet::new(),
-            steps: BTreeMap::new(),
-            check: Check::Open,
-        }
+        let grants = Grants::new(story);
+        let in_use = grants.allocated().to_vec();
+        Self { grants, in_use, deferred_since: None, room: None, steps: BTreeMap::new(), check: Check::Open }
     }
 
-    fn answered(&mut self, known: &Known<'_>, event: &Event, now: Timestamp) {
-        match event {
-            Event::RoomMeasured { id, room } if known.termination.is_none() => {
-                if !self.questions.remove(id) {
-                    return;
-                }
-                let wanted: Vec<_> = known.containers.iter().map(|container| container.spec.resources).collect();
-                if wanted == self.allocated {
-                    return;
-                }
-                self.room = Some(*room);
-                if fits(known, *room) {
-                    self.check = Check::Open;
-                    self.allocated = wanted;
-                    self.deferred_since = None;
-                } else {
-                    self.deferred_since = can_fit(known, *room).then_some(now);
-                }
+    fn measured(&mut self, answer: &Answer, now: Timestamp) {
+        self.deferred_since = match answer {
+            Answer::Granted(_) => {
+                self.check = Check::Open;
+                None
             }
+            Answer::NotNow(room) => {
+                self.room = Some(*room);
+                Some(now)
+            }
+            Answer::Never => None,
+        };
+    }
+
+    fn answered(&mut self, event: &Event) {
+        match event {
             Event::Resized { id, error } if self.check == Check::Asked(*id) => {
                 self.check = if error.is_some() { Check::Refused } else { Check::Open };
             }
-            Event::SandboxLost { .. } => {
-                self.check = Check::Open;
-                self.questions.clear();
-            }
-            Event::ContainerExited { .. } => self.check = Check::Open,
+            Event::SandboxLost { .. } | Event::ContainerExited { .. } => self.check = Check::Open,
             Event::Resized { id, error: None } => {
                 if let Some((index, to)) = self.steps.remove(id) {
                     self.in_use[index] = to;
@@ -118,7 +102,7 @@ impl Resizes {
             }
             Action::Note(Note::StopBegan { container, cause: StopCause::ResizeNeedsRestart, .. }) => {
                 let Some(index) = known.index(container) else { return Ok(()) };
-                let (policy, used, to) = (known.containers[index].spec.resize_policy, self.in_use[index], self.allocated[index]);
+                let (policy, used, to) = (known.containers[index].spec.resize_policy, self.in_use[index], self.grants.allocated()[index]);
                 let cpu = (used.cpu_request_millis, used.cpu_limit_millis) != (to.cpu_request_millis, to.cpu_limit_millis);
                 let memory = used.memory_limit_bytes != to.memory_limit_bytes;
                 let is_due =
@@ -130,13 +114,13 @@ impl Resizes {
     }
 
     fn expect_allocated(&self, index: usize, resources: Resources, container: &str) -> Verdict {
-        let allocated = self.allocated[index];
+        let allocated = self.grants.allocated()[index];
         if resources == allocated { Ok(()) } else { Err((GRANTED, format!("{container}: {resources:?}, {allocated:?} is allocated"))) }
     }
 
     /// Until the pod's group is raised, a container begins with lower limits than it is to have.
     fn expect_within(&self, index: usize, resources: Resources, container: &str) -> Verdict {
-        let allocated = self.allocated[index];
+        let allocated = self.grants.allocated()[index];
         let requests = |resources: Resources| (resources.cpu_request_millis, resources.memory_request_bytes);
         let is_within = |limit: Option<u64>, allocated: Option<u64>| allocated.is_none_or(|most| limit.is_some_and(|limit| limit <= most));
         let has_room = requests(resources) == requests(allocated)
@@ -157,10 +141,10 @@ impl Resizes {
                 return Err((SHOWN, format!("{}: {in_use:?} instead of {:?}", shown.name, self.in_use[index])));
             }
             let is_settled = !is_open && known.termination.is_none();
-            if is_settled && in_use != self.allocated[index] {
-                return Err((DONE, format!("{}: {in_use:?}, {:?} is allocated", shown.name, self.allocated[index])));
+            if is_settled && in_use != self.grants.allocated()[index] {
+                return Err((DONE, format!("{}: {in_use:?}, {:?} is allocated", shown.name, self.grants.allocated()[index])));
             }
-            if waits && self.allocated[index] != shown.allocated {
+            if waits && self.grants.allocated()[index] != shown.allocated {
                 return Err((SHOWN, format!("{}: {:?} is shown as allocated", shown.name, shown.allocated)));
             }
         }
@@ -179,14 +163,16 @@ impl<'a> Promise<'a> for Resizes {
 
     fn heard(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
         match window.input {
-            Some(What::Told(event)) => self.answered(known, event, window.at),
+            Some(What::Told(event)) => self.answered(event),
             Some(What::Updated(_)) => self.deferred_since = None,
             Some(_) | None => {}
+        }
+        if let Some(answer) = self.grants.hear(known, window) {
+            self.measured(&answer, window.at);
         }
         for step in &window.did {
             if step.action == Action::MeasureRoom {
                 self.deferred_since = None;
-                self.questions.insert(step.id);
             }
             self.judge_action(known, step.id, &step.action)?;
         }
@@ -196,25 +182,4 @@ impl<'a> Promise<'a> for Resizes {
     fn after(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
         self.judge_shown(known, window)
     }
-}
-
-/// What the pod asks for at its most: an init container beside the sidecars before it, or all that runs on.
-fn asked(known: &Known<'_>, of: impl Fn(&Resources) -> Option<u64>) -> u64 {
-    let wanted = |index: usize| of(&known.containers[index].spec.resources).unwrap_or(0);
-    let is = |role: lifecycle::Role| move |index: &usize| known.containers[*index].role == role;
-    let all = 0..known.containers.len();
-    let sidecars_before = |end: usize| (0..end).filter(is(lifecycle::Role::Sidecar)).map(wanted).sum::<u64>();
-    let starting = all.clone().filter(is(lifecycle::Role::Init)).map(|index| wanted(index) + sidecars_before(index)).max().unwrap_or(0);
-    let running = all.clone().filter(is(lifecycle::Role::Regular)).map(wanted).sum::<u64>() + sidecars_before(all.len());
-    starting.max(running)
-}
-
-fn fits(known: &Known<'_>, room: Room) -> bool {
-    asked(known, |wanted| wanted.cpu_request_millis) + room.used_cpu_millis <= room.cpu_millis
-        && asked(known, |wanted| wanted.memory_request_bytes) + room.used_memory_bytes <= room.memory_bytes
-}
-
-fn can_fit(known: &Known<'_>, room: Room) -> bool {
-    asked(known, |wanted| wanted.cpu_request_millis) <= room.cpu_millis
-        && asked(known, |wanted| wanted.memory_request_bytes) <= room.memory_bytes
 }

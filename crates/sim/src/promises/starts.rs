@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lifecycle::{Action, Event, Exit, Hook, ImageInspection, ImagePullPolicy, Note, PodSpec, Role, StopCause, Timestamp};
 
+use super::grants::{Answer, Grants};
 use super::{Promise, Verdict};
 use crate::known::{Known, KnownContainer, Window, is_restarted};
 use crate::story::{Story, What};
@@ -35,6 +36,8 @@ struct Pause {
 /// Foretells starts.
 #[derive(Debug)]
 pub(super) struct Starts {
+    /// k8s: 5.b.13
+    longest_pause: Duration,
     crash: Vec<Option<Pause>>,
     image: BTreeMap<String, Pause>,
     /// After a failed step: not before.
@@ -49,6 +52,7 @@ pub(super) struct Starts {
     startup_succeeded: Vec<bool>,
     /// It is stopped for another image or other resources: one that is stopped as soon as it is there lets nobody start.
     makes_place: Vec<bool>,
+    grants: Grants,
     epoch: u32,
     last_at: Timestamp,
 }
@@ -57,6 +61,7 @@ impl Starts {
     pub(super) fn new(story: &Story) -> Self {
         let count = story.pod.all_containers().count();
         Self {
+            longest_pause: story.back_off_max,
             crash: vec![None; count],
             image: BTreeMap::new(),
             retry_at: vec![None; count],
@@ -66,6 +71,7 @@ impl Starts {
             instance_epoch: vec![0; count],
             startup_succeeded: vec![false; count],
             makes_place: vec![false; count],
+            grants: Grants::new(story),
             epoch: 0,
             last_at: story.start,
         }
@@ -153,8 +159,8 @@ impl Starts {
         self.retry_at[index] = None;
         if let Some(exit) = known.containers[index].exit() {
             let is_fresh = self.crash[index].is_none_or(|pause| exit.finished_at.since(pause.updated_at) > QUIET_TIME);
-            let longer = self.crash[index].map_or(FIRST_PAUSE, |pause| (pause.length * 2).min(LONGEST_PAUSE));
-            let length = if is_fresh { FIRST_PAUSE } else { longer };
+            let longer = self.crash[index].map_or(FIRST_PAUSE, |pause| pause.length * 2);
+            let length = if is_fresh { FIRST_PAUSE } else { longer }.min(self.longest_pause);
             self.crash[index] = Some(Pause { length, updated_at: at });
         }
         Ok(())
@@ -288,6 +294,12 @@ impl<'a> Promise<'a> for Starts {
 
     fn heard(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
         self.epoch = known.epoch;
+        // k8s: 5.b.7: other resources begin without the pauses that the old ones had earned.
+        if let Some(Answer::Granted(changed)) = self.grants.hear(known, window) {
+            for index in changed {
+                self.crash[index] = None;
+            }
+        }
         if let Some(What::Told(Event::ContainerCreated { id, .. })) = window.input
             && let Some(Action::CreateContainer { container, .. }) = known.step(*id)
             && let Some(index) = known.index(container)

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use lifecycle::{
-    Action, Condition, ConditionKind, ContainerState, ContainerStatus, Exit, KillTrigger, Note, Phase, PodStatus, ProbeKind, RestartAction,
-    Role, Step, Terminated,
+    Action, Condition, ConditionKind, ContainerState, ContainerStatus, Event, EvictionCause, Exit, KillTrigger, Note, Phase, PodStatus,
+    ProbeKind, RestartAction, Role, Terminated,
 };
 
 use super::{Promise, Verdict};
-use crate::drive::EVICTION_MESSAGE;
-use crate::known::{Known, KnownContainer, Window, is_restarted};
+use crate::drive::{eviction_message, rejection};
+use crate::known::{Known, KnownContainer, KnownTermination, Window, is_restarted};
 use crate::story::{Story, What};
 
 const STATE: &str = "each container is shown as what is known of it";
@@ -19,6 +19,7 @@ const LEAVES: &str = "a container leaves Terminated only if it is restarted";
 const PHASE: &str = "the phase follows from the container states";
 const STICKY: &str = "a pod that has ended stays so";
 const CONDITIONS: &str = "the conditions follow from phase and container states";
+const REASON: &str = "a pod that had to go says why, once it is over";
 const POD: &str = "start time and addresses stay what they are";
 const ORDER: &str = "statuses stand in their order";
 
@@ -50,7 +51,13 @@ impl Shown {
         !exists || self.probes.get(&(container.spec.name.clone(), probe)) == Some(&true)
     }
 
-    fn judge_container(&self, known: &Known<'_>, container: &KnownContainer<'_>, gave_up: bool, status: &ContainerStatus) -> Verdict {
+    fn judge_container(
+        &self,
+        known: &Known<'_>,
+        container: &KnownContainer<'_>,
+        may_be_allocated_anew: bool,
+        status: &ContainerStatus,
+    ) -> Verdict {
         let name = &container.spec.name;
         let before = self.last.as_ref().and_then(|last| find(last, name));
         if let Some(before) = before {
@@ -58,9 +65,10 @@ impl Shown {
                 return Err((COUNT, format!("{name}: {} after {}", status.restart_count, before.restart_count)));
             }
             if container.is_busy() && known.termination.is_none() {
-                // A start that was given up for another image begins anew, and shows what has changed till then.
+                // A start that begins, or begins anew, shows what has changed till then.
                 let is_another = status.image != before.image;
-                let is_allocated_anew = gave_up && *status == ContainerStatus { allocated: status.allocated, ..before.clone() };
+                let is_allocated_anew =
+                    may_be_allocated_anew && *status == ContainerStatus { allocated: status.allocated, ..before.clone() };
                 let is_right = status == before || is_another || is_allocated_anew;
                 return if is_right { Ok(()) } else { Err((FROZEN, format!("{status:?} after {before:?}"))) };
             }
@@ -137,11 +145,10 @@ impl<'a> Promise<'a> for Shown {
             let Some(shown) = find(status, &container.spec.name) else {
                 return Err((STATE, format!("{} is not shown", container.spec.name)));
             };
-            let gives_up = |step: &&Step| matches!(&step.action, Action::CancelPull { .. });
-            let gave_up = matches!(window.input, Some(What::Updated(_))) && window.did.iter().any(gives_up);
-            self.judge_container(known, container, gave_up, shown)?;
+            self.judge_container(known, container, is_allocated_anew(window, container), shown)?;
         }
         self.judge_phase(known, status)?;
+        judge_reason(known, status)?;
         let expected = conditions(known, status);
         // What is said of resizes is judged with them.
         let others = status.conditions.iter().filter(|condition| !is_of_resize(condition.kind));
@@ -188,8 +195,45 @@ impl Shown {
     }
 }
 
+/// Whether a start of the container begins in a window that changes what it is allocated: because its start was given up for another
+/// image, or because it was granted other resources, which ends its pause (k8s: 5.b.7).
+fn is_allocated_anew(window: &Window<'_>, container: &KnownContainer<'_>) -> bool {
+    let did = |wanted: &dyn Fn(&Action) -> bool| window.did.iter().any(|step| wanted(&step.action));
+    match window.input {
+        Some(What::Updated(_)) => did(&|action| matches!(action, Action::CancelPull { .. })),
+        Some(What::Told(Event::RoomMeasured { .. })) => did(&|action| match action {
+            Action::InspectImage { container: name, .. } | Action::PullImage { container: name, .. } => *name == container.spec.name,
+            _ => false,
+        }),
+        Some(_) | None => false,
+    }
+}
+
 fn find<'b>(status: &'b PodStatus, name: &str) -> Option<&'b ContainerStatus> {
     status.all_container_statuses().find(|status| status.name == name)
+}
+
+/// k8s: 8.a.14, 8.a.17, 8.a.18 to 8.a.22
+fn judge_reason(known: &Known<'_>, status: &PodStatus) -> Verdict {
+    let told = known.termination.filter(|_| known.is_over).and_then(|termination| reason(known, termination.trigger));
+    let (reason, message) = told.unwrap_or_default();
+    if (status.reason.as_str(), &status.message) == (reason, &message) {
+        return Ok(());
+    }
+    Err((REASON, format!("{:?} {:?} instead of {reason:?} {message:?}", status.reason, status.message)))
+}
+
+/// Why a pod had to go, in the words of its status; none if it ended by itself or was deleted.
+fn reason(known: &Known<'_>, trigger: KillTrigger) -> Option<(&'static str, String)> {
+    let (reason, message) = match trigger {
+        KillTrigger::DeadlineExceeded => ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline".to_owned()),
+        KillTrigger::Evicted => ("Evicted", eviction_message(known.termination?.cause?).to_owned()),
+        KillTrigger::Preempted => ("Preempting", "Preempted in order to admit critical pod".to_owned()),
+        KillTrigger::NodeShutdown => ("Terminated", "Pod was terminated in response to imminent node shutdown.".to_owned()),
+        KillTrigger::Rejected => ("OutOfcpu", format!("Pod was rejected: {}", rejection().message)),
+        KillTrigger::Deleted | KillTrigger::Completed | KillTrigger::InitFailed | KillTrigger::ProbeFailed => return None,
+    };
+    Some((reason, message))
 }
 
 /// The phase, not held back.
@@ -198,10 +242,8 @@ fn phase(known: &Known<'_>, status: &PodStatus) -> Phase {
     let of = |role: Role| known.containers.iter().filter(move |container| container.role == role);
     let running = |container: &&KnownContainer<'_>| matches!(shown(container), Some(status) if is_running(status));
     let any_running = of(Role::Regular).chain(of(Role::Sidecar)).any(|container| running(&container));
-    // k8s: 8.a.14, 8.a.18, 8.a.20, 8.a.21
-    if let Some(KillTrigger::DeadlineExceeded | KillTrigger::Evicted | KillTrigger::Preempted | KillTrigger::NodeShutdown) =
-        known.termination.map(|termination| termination.trigger)
-    {
+    // k8s: 8.a.14, 8.a.18, 8.a.20 to 8.a.22
+    if matches!(known.termination, Some(KnownTermination { trigger, .. }) if reason(known, trigger).is_some()) {
         return Phase::Failed;
     }
     let regular_started = of(Role::Regular).any(|container| shown(container).is_some_and(|status| status.started));
@@ -279,7 +321,10 @@ fn conditions(known: &Known<'_>, status: &PodStatus) -> Vec<Condition> {
     let disruption = match known.termination.map(|termination| termination.trigger) {
         Some(KillTrigger::Preempted) => Some("Pod was preempted by Kubelet to accommodate a critical pod."),
         Some(KillTrigger::NodeShutdown) => Some("Pod was terminated in response to imminent node shutdown."),
-        Some(KillTrigger::Evicted) => Some(EVICTION_MESSAGE),
+        // k8s: 8.b.14: what a pod uses too much of disrupts nobody but itself.
+        Some(KillTrigger::Evicted) if known.termination.and_then(|termination| termination.cause) == Some(EvictionCause::NodePressure) => {
+            Some(eviction_message(EvictionCause::NodePressure))
+        }
         Some(_) | None => None,
     };
     if let (Some(message), true) = (disruption, known.is_over) {

@@ -368,8 +368,10 @@ impl<'a> Promise<'a> for Stops {
         let trigger = begun.next();
         let begins = trigger.is_some();
         match window.input {
-            Some(What::Asked(kill)) if known.termination.is_some() && !known.is_over => self.asked_again(known, *kill, now),
-            Some(What::Asked(kill)) if begins => self.pod_begins(known, window, Some(*kill)),
+            // A pod that goes anyway has nothing to be turned away from.
+            Some(What::Asked(kill, _)) if known.termination.is_some() && kill.trigger == KillTrigger::Rejected => {}
+            Some(What::Asked(kill, _)) if known.termination.is_some() && !known.is_over => self.asked_again(known, *kill, now),
+            Some(What::Asked(kill, _)) if begins => self.pod_begins(known, window, Some(*kill)),
             Some(What::Told(Event::HookFinished { id, outcome })) => self.hook_finished(known, *id, outcome, now),
             Some(What::Told(Event::ContainerStarted { .. })) if known.termination.is_some() => {
                 for index in 0..self.stops.len() {
@@ -388,7 +390,7 @@ impl<'a> Promise<'a> for Stops {
             Some(_) | None => {}
         }
         self.probe_kills(known, window);
-        if begins && trigger != Some(KillTrigger::DeadlineExceeded) && !matches!(window.input, Some(What::Asked(_))) {
+        if begins && trigger != Some(KillTrigger::DeadlineExceeded) && !matches!(window.input, Some(What::Asked(..))) {
             self.pod_begins(known, window, None);
         }
         if begins || known.termination.is_some() {

@@ -50,7 +50,7 @@ fn told(entries: &[Entry]) -> impl Iterator<Item = &str> {
             let Action::RecordEvent(record) = &step.action else { return None };
             Some(record.reason.as_str())
         }
-        What::Asked(_)
+        What::Asked(..)
         | What::Updated(_)
         | What::RoomChanged
         | What::Told(_)

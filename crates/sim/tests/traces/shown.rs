@@ -17,7 +17,7 @@ pub(crate) fn recording(story: &Story, signal: &str) -> Recording {
     for entry in &story.entries {
         let at = story.age(entry.at).as_secs_f64();
         match &entry.what {
-            What::Asked(_) => recording.step(at, "delete"),
+            What::Asked(..) => recording.step(at, "delete"),
             What::Did(step) => {
                 if let Action::RecordEvent(record) = &step.action {
                     recording.event(at, record);

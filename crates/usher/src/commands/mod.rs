@@ -63,6 +63,7 @@ pub(crate) fn node_config(global: &Global) -> NodeConfig {
         log_max_files: LOG_MAX_FILES,
         journal: global.journal_limits(),
         pod_pids_max: default_pod_pids(),
+        back_off_max: lifecycle::BACK_OFF_MAX,
         pulls: None,
     }
 }

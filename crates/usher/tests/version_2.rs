@@ -101,6 +101,27 @@ fn limits_are_in_the_files_of_the_pods_and_the_containers_groups() {
 }
 
 #[test]
+fn a_limit_of_large_pages_is_in_the_files_of_both_groups() {
+    let test = "a_limit_of_large_pages_is_in_the_files_of_both_groups";
+    let Some(machine) = machine(test) else { return };
+    if !fs::read_to_string(Path::new(UNIFIED).join("cgroup.controllers")).unwrap_or_default().contains("hugetlb") {
+        eprintln!("SKIP {test}: the kernel does not limit large pages");
+        return;
+    }
+    let resources = "resources: {limits: {memory: 64Mi, cpu: 500m, hugepages-2Mi: 4Mi}}";
+    let mut running = machine.run(&pod("large", resources, "trap 'exit 0' TERM\necho ready\nwhile :; do sleep 0.1; done"), &[]);
+    wait_ready(&mut running);
+    let of_pod = groups(&uid(&running));
+    assert_eq!(of_pod.len(), 2, "a group of the pod and one in it: {of_pod:?}");
+    for group in &of_pod {
+        assert_eq!(read(group, "hugetlb.2MB.max"), (4 << 20).to_string(), "{}", group.display());
+    }
+    running.interrupt();
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.story());
+}
+
+#[test]
 fn a_container_that_eats_its_memory_is_told_as_killed_for_that_and_dies_as_a_whole() {
     let Some(machine) = machine("a_container_that_eats_its_memory_is_told_as_killed_for_that_and_dies_as_a_whole") else { return };
     let resources = "resources: {limits: {memory: 32Mi}}";

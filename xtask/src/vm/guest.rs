@@ -13,7 +13,7 @@ use super::programs::Suites;
 
 const BUSYBOX: &str = "/bin/busybox";
 /// Tools that busybox has not, or not well enough. Tests that need one that is not installed here skip themselves there.
-const TOOLS: [&str; 3] = ["ip", "nft", "tar"];
+const TOOLS: [&str; 5] = ["crun", "ip", "nft", "runc", "tar"];
 /// Modules that containers and their network need, below `kernel` of the modules; whole folders, so that dependencies are there.
 const MODULES: [&str; 12] = [
     "arch/x86/crypto",
@@ -70,12 +70,13 @@ pub(crate) fn pack(root: &Path, kernel: &Kernel, suites: &Suites, only: &[String
     initramfs.finish()
 }
 
-/// A line for each suite: its name, its program, its folder, and the tests to leave out.
+/// A line for each suite: its name, its program, its folder, the tests to leave out, and those to run alone, which have a plus before them.
 fn suite_list(suites: &Suites) -> Result<String> {
     let mut list = String::new();
     for suite in &suites.tests {
         write!(list, "{} {} {}", suite.name, text(&suite.program)?, text(&suite.folder)?)?;
         suite.without.iter().try_for_each(|name| write!(list, " {name}"))?;
+        suite.only.iter().try_for_each(|name| write!(list, " +{name}"))?;
         list.push('\n');
     }
     Ok(list)

@@ -26,13 +26,20 @@ wanted() {
   echo "$1" | grep -qFf /only
 }
 
+# Whether a test is among those to leave out, or not among those to run alone, which have a plus before them.
 left_out() {
-  name="$1"
+  name="$1" alone=
   shift
   for beginning in "$@"; do
-    case "$name" in "$beginning"*) return 0 ;; esac
+    case "$beginning" in
+      +*)
+        [ -n "$alone" ] || alone=no
+        case "$name" in "${beginning#+}"*) alone=yes ;; esac
+        ;;
+      *) case "$name" in "$beginning"*) return 0 ;; esac ;;
+    esac
   done
-  return 1
+  [ "$alone" = no ]
 }
 
 seconds() {

@@ -11,7 +11,7 @@ use crate::path::{FieldPath, Segment};
 use crate::read::{Document, read};
 use crate::schema::{self, SCHEMA_ERRORS_MAX, SchemaError, SchemaErrorKind};
 use crate::source::{Source, Span};
-use crate::support::{Setting, unsupported_at};
+use crate::support::{NodeSupport, unsupported_at};
 use crate::validate::{ErrorKind, FieldError, validate_config_map, validate_pod_create, validate_replica, validate_secret};
 use crate::warnings::warnings_at;
 use crate::workload::{Replica, WorkloadKind, replica};
@@ -66,6 +66,8 @@ pub struct LoadOptions<'a> {
     pub namespace: &'a str,
     /// Changes of the Pods.
     pub overrides: &'a Overrides,
+    /// What the node on which they are to run does for its pods.
+    pub node: &'a NodeSupport,
 }
 
 /// Reads a manifest and takes every object in it through all steps.
@@ -77,7 +79,7 @@ pub fn load(source: &Source) -> Manifest {
 
 /// The same, with the namespace of objects that name none.
 pub fn load_into(source: &Source, namespace: &str) -> Manifest {
-    load_with(source, LoadOptions { namespace, overrides: &Overrides::default() })
+    load_with(source, LoadOptions { namespace, overrides: &Overrides::default(), node: &NodeSupport::default() })
 }
 
 /// The same, with changes of the Pods.
@@ -157,7 +159,7 @@ impl Step<'_> {
         let problems = self.options.overrides.apply(pod);
         let (_, kind) = self.document.place(&FieldPath::new("kind"));
         self.diagnostics.extend(problems.into_iter().map(|problem| Diagnostic::error(problem).at(kind.value, "")));
-        let refused = unsupported_at(pod, &path.child("spec"), Setting::Standalone);
+        let refused = unsupported_at(pod, &path.child("spec"), self.options.node);
         default_pod(pod);
         let warnings = warnings_at(pod, path);
         repair_grace_period(pod);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::path::FieldPath;
 use crate::read::Document;
+use crate::sysctls::AllowedSysctls;
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Verdict {
     Supported,
     /// It means nothing here and nobody would expect it to; nothing is said.
     Meaningless,
+    /// The API has it, and what it asks for always fails, as with the reference: so that is done. The warnings speak of it.
+    Fails(&'static str),
     /// It is passed over with a warning, since its author may expect something.
     Ignored(&'static str),
     /// The Pod is refused.
@@ -28,9 +31,10 @@ pub enum Verdict {
 }
 
 /// Where a Pod is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Setting {
     /// From a file: nobody changes it afterwards.
+    #[default]
     Standalone,
     /// With an API through which clients change it.
     Served,
@@ -39,33 +43,21 @@ pub enum Setting {
 /// What becomes of one field: its path without indexes, and values that are the same as its absence, as JSON.
 pub type Rule = (&'static str, Verdict, &'static [&'static str]);
 
-use Verdict::{Ignored, Meaningless, Refused, ServedOnly, Supported};
+use Verdict::{Fails, Ignored, Meaningless, Refused, ServedOnly, Supported};
 
 const COMING: &str = "not supported yet";
 /// k8s: 1.d.11: in the words in which the validation says it.
 const NOT_EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
-const NO_APP_ARMOR: &str = "AppArmor profiles are not applied here";
-const UNSAFE_SYSCTL: &str = "is not one of the kernel parameters that are safe for other pods, and no others are set here";
 const NO_TOKENS: &str =
     "tokens of service accounts are not put into pods; where there is an API, `kubectl create token` makes one, and a Secret can bring it";
+/// k8s: 3.d.28
+pub(crate) const NO_TCP_HOOK: &str = "a hook cannot open a TCP connection: this hook always fails";
+const NO_UNMASKED: &str = "needs users of the pod's own, which are not supported";
+const NO_APP_ARMOR: &str = "AppArmor profiles are only applied where the kernel has AppArmor, and this one has not";
+const UNSAFE_SYSCTL: &str =
+    "is neither one of the kernel parameters that are safe for other pods nor allowed by the node (`allowedUnsafeSysctls`)";
+const NO_DEFAULT_PROFILE: &str = "there is no default AppArmor profile here, so none is applied";
 const NO_SCHEDULER: &str = "has no effect: there is no scheduler, the pod runs here";
-
-/// The kernel parameters that a kubelet sets without being told to: each is of a namespace of the pod's own and harms no other pod.
-// kubelet: SafeSysctlAllowlist
-const SAFE_SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
 
 /// Lists whose items have the rules of containers, apart from rules of their own.
 const OTHER_CONTAINERS: [&str; 2] = ["spec.initContainers", "spec.ephemeralContainers"];
@@ -162,8 +154,14 @@ pub const RULES: &[Rule] = &[
     ("spec.containers.envFrom", Supported, &[]),
     ("spec.containers.image", Supported, &[]),
     ("spec.containers.imagePullPolicy", Supported, &[]),
-    ("spec.containers.lifecycle.postStart", Supported, &[]),
-    ("spec.containers.lifecycle.preStop", Supported, &[]),
+    ("spec.containers.lifecycle.postStart.exec", Supported, &[]),
+    ("spec.containers.lifecycle.postStart.httpGet", Supported, &[]),
+    ("spec.containers.lifecycle.postStart.sleep", Supported, &[]),
+    ("spec.containers.lifecycle.postStart.tcpSocket", Fails(NO_TCP_HOOK), &[]),
+    ("spec.containers.lifecycle.preStop.exec", Supported, &[]),
+    ("spec.containers.lifecycle.preStop.httpGet", Supported, &[]),
+    ("spec.containers.lifecycle.preStop.sleep", Supported, &[]),
+    ("spec.containers.lifecycle.preStop.tcpSocket", Fails(NO_TCP_HOOK), &[]),
     ("spec.containers.lifecycle.stopSignal", Supported, &[]),
     ("spec.containers.livenessProbe", Supported, &[]),
     ("spec.containers.name", Supported, &[]),
@@ -180,7 +178,7 @@ pub const RULES: &[Rule] = &[
     ("spec.containers.securityContext.appArmorProfile.type", Ignored(NO_APP_ARMOR), &["\"Unconfined\""]),
     ("spec.containers.securityContext.capabilities", Supported, &[]),
     ("spec.containers.securityContext.privileged", Supported, &[]),
-    ("spec.containers.securityContext.procMount", Supported, &[]),
+    ("spec.containers.securityContext.procMount", Refused(NO_UNMASKED), &["\"Default\""]),
     ("spec.containers.securityContext.readOnlyRootFilesystem", Supported, &[]),
     ("spec.containers.securityContext.runAsGroup", Supported, &[]),
     ("spec.containers.securityContext.runAsNonRoot", Supported, &[]),
@@ -217,6 +215,17 @@ pub const RULES: &[Rule] = &[
     ("spec.ephemeralContainers.volumeMounts.subPathExpr", Refused(NOT_EPHEMERAL), &[]),
 ];
 
+/// What one node does for its pods and another may not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeSupport {
+    /// Whether its pods can be changed.
+    pub setting: Setting,
+    /// Kernel parameters that its pods may set besides the safe ones.
+    pub sysctls: AllowedSysctls,
+    /// Its kernel has AppArmor: what [`RULES`] say of profiles holds where it has not.
+    pub has_app_armor: bool,
+}
+
 /// What is said of a field without a rule.
 const UNKNOWN: &str = "not supported";
 
@@ -252,30 +261,50 @@ impl Unsupported {
     }
 }
 
-/// The fields of a Pod that the engine does not act on, defaulted or not. With any error among them, the Pod is to be
+/// The fields of a Pod that the engine of a node does not act on, defaulted or not. With any error among them, the Pod is to be
 /// refused.
-pub fn unsupported(pod: &Pod, setting: Setting) -> Vec<Unsupported> {
-    unsupported_at(pod, &FieldPath::new("spec"), setting)
+pub fn unsupported(pod: &Pod, node: &NodeSupport) -> Vec<Unsupported> {
+    unsupported_at(pod, &FieldPath::new("spec"), node)
 }
 
 /// The same for a Pod whose spec is at `path` of the object that it was taken from.
-pub fn unsupported_at(pod: &Pod, path: &FieldPath, setting: Setting) -> Vec<Unsupported> {
+pub fn unsupported_at(pod: &Pod, path: &FieldPath, node: &NodeSupport) -> Vec<Unsupported> {
     let mut found = Vec::new();
     let spec = pod.spec.as_ref().and_then(|spec| serde_json::to_value(spec).ok());
     if let Some(spec) = spec {
-        walk((RULES, setting), &spec, path, "spec", &mut found);
+        walk((RULES, node.setting), &spec, path, "spec", &mut found);
     }
-    found.extend(unsafe_sysctls(pod, path));
+    if node.has_app_armor {
+        found.retain(|found| found.message != NO_APP_ARMOR);
+        found.extend(default_profiles(pod, path));
+    }
+    found.extend(unsafe_sysctls(pod, path, &node.sysctls));
     found
 }
 
-fn unsafe_sysctls(pod: &Pod, path: &FieldPath) -> Vec<Unsupported> {
+/// Places that ask for the AppArmor profile that other runtimes bring with them.
+fn default_profiles(pod: &Pod, path: &FieldPath) -> Vec<Unsupported> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let of_pod = spec.security_context.as_ref().and_then(|security| security.app_armor_profile.as_ref());
+    let mut profiles: Vec<_> = of_pod.map(|profile| (path.clone(), profile)).into_iter().collect();
+    let lists = [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)];
+    for (list, containers) in lists {
+        for (index, container) in containers.iter().enumerate() {
+            let profile = container.security_context.as_ref().and_then(|security| security.app_armor_profile.as_ref());
+            profiles.extend(profile.map(|profile| (path.child(list).index(index), profile)));
+        }
+    }
+    let asked = profiles.into_iter().filter(|(_, profile)| profile.type_ == "RuntimeDefault");
+    let place = |path: &FieldPath| path.child("securityContext").child("appArmorProfile").child("type");
+    asked.map(|(path, _)| Unsupported { path: place(&path), severity: Severity::Warning, message: NO_DEFAULT_PROFILE }).collect()
+}
+
+fn unsafe_sysctls(pod: &Pod, path: &FieldPath, allowed: &AllowedSysctls) -> Vec<Unsupported> {
     let security = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
     let sysctls = security.and_then(|security| security.sysctls.as_deref()).unwrap_or_default();
-    let is_safe = |name: &str| SAFE_SYSCTLS.contains(&name.replace('/', ".").as_str());
-    let unsafe_ones = sysctls.iter().enumerate().filter(|(_, sysctl)| !is_safe(&sysctl.name));
+    let refused = sysctls.iter().enumerate().filter(|(_, sysctl)| !allowed.allows(&sysctl.name));
     let path = |index| path.child("securityContext").child("sysctls").index(index).child("name");
-    unsafe_ones.map(|(index, _)| Unsupported { path: path(index), severity: Severity::Error, message: UNSAFE_SYSCTL }).collect()
+    refused.map(|(index, _)| Unsupported { path: path(index), severity: Severity::Error, message: UNSAFE_SYSCTL }).collect()
 }
 
 /// The rules, and for where.
@@ -303,7 +332,7 @@ fn judge(rules: Rules<'_>, value: &Value, path: &FieldPath, pattern: &str, found
     let mut push = |severity, message| found.push(Unsupported { path: path.clone(), severity, message });
     let (table, setting) = rules;
     match table.iter().find(|(rule, ..)| *rule == place) {
-        Some((_, Supported | Meaningless, _)) => {}
+        Some((_, Supported | Meaningless | Fails(_), _)) => {}
         Some((_, ServedOnly(_), _)) if setting == Setting::Served => {}
         Some((_, Ignored(message), same)) if !is_absence(value, same) => push(Severity::Warning, *message),
         Some((_, Refused(message) | ServedOnly(message), same)) if !is_absence(value, same) => push(Severity::Error, *message),
@@ -350,9 +379,10 @@ mod tests {
     fn found(spec: Value) -> Vec<String> {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
         let mut pod: Pod = serde_json::from_value(pod).expect("a pod");
-        let written = unsupported(&pod, Setting::Standalone);
+        let node = NodeSupport::default();
+        let written = unsupported(&pod, &node);
         crate::defaults::default_pod(&mut pod);
-        assert_eq!(written, unsupported(&pod, Setting::Standalone), "defaults make no difference");
+        assert_eq!(written, unsupported(&pod, &node), "defaults make no difference");
         written.iter().map(|found| format!("{:?} {found}", found.severity)).collect()
     }
 
@@ -387,11 +417,37 @@ mod tests {
                 "Error spec.hostUsers: users of the pod's own are not supported",
                 "Error spec.initContainers[0].env[0].valueFrom.fileKeyRef: not supported yet",
                 "Warning spec.nodeSelector: has no effect: there is no scheduler, the pod runs here",
-                "Error spec.securityContext.appArmorProfile.localhostProfile: AppArmor profiles are not applied here",
-                "Warning spec.securityContext.appArmorProfile.type: AppArmor profiles are not applied here",
+                "Error spec.securityContext.appArmorProfile.localhostProfile: AppArmor profiles are only applied where the kernel has AppArmor, and this one has not",
+                "Warning spec.securityContext.appArmorProfile.type: AppArmor profiles are only applied where the kernel has AppArmor, and this one has not",
                 "Warning spec.serviceAccountName: no token of this account is mounted",
                 "Error spec.volumes[0].cephfs: not supported",
-                "Error spec.securityContext.sysctls[1].name: is not one of the kernel parameters that are safe for other pods, and no others are set here",
+                "Error spec.securityContext.sysctls[1].name: is neither one of the kernel parameters that are safe for other pods nor allowed by the node (`allowedUnsafeSysctls`)",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_node_allows_or_its_kernel_has_is_not_refused() {
+        let spec = json!({
+            "containers": [{"name": "a", "image": "x", "securityContext": {"appArmorProfile": {"type": "Localhost", "localhostProfile": "p"}}}],
+            "initContainers": [{"name": "i", "image": "x", "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}],
+            "securityContext": {
+                "appArmorProfile": {"type": "Unconfined"},
+                "sysctls": [{"name": "kernel.msgmax", "value": "1"}, {"name": "net.core.somaxconn", "value": "1"}],
+            },
+        });
+        let pod: Pod = serde_json::from_value(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec})).expect("a pod");
+        let node = NodeSupport {
+            sysctls: AllowedSysctls::parse(["kernel.msg*"]).expect("a pattern"),
+            has_app_armor: true,
+            ..NodeSupport::default()
+        };
+        let found: Vec<_> = unsupported(&pod, &node).iter().map(|found| format!("{:?} {found}", found.severity)).collect();
+        assert_eq!(
+            found,
+            [
+                "Warning spec.initContainers[0].securityContext.appArmorProfile.type: there is no default AppArmor profile here, so none is applied",
+                "Error spec.securityContext.sysctls[1].name: is neither one of the kernel parameters that are safe for other pods nor allowed by the node (`allowedUnsafeSysctls`)",
             ]
         );
     }
@@ -407,7 +463,7 @@ mod tests {
             ]
         );
         let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": gates})).expect("a pod");
-        assert_eq!(unsupported(&pod, Setting::Served), []);
+        assert_eq!(unsupported(&pod, &NodeSupport { setting: Setting::Served, ..NodeSupport::default() }), []);
     }
 
     // k8s: 1.d.11

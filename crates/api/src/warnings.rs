@@ -167,8 +167,7 @@ fn about_hooks(container: &Container, path: &FieldPath, found: &mut Vec<Warning>
     };
     for (field, hook) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
         if hook.as_ref().is_some_and(|hook| hook.tcp_socket.is_some()) {
-            let message = "a hook cannot open a TCP connection: this hook always fails";
-            warn(path.child(field).child("tcpSocket"), message, found);
+            warn(path.child(field).child("tcpSocket"), crate::support::NO_TCP_HOOK, found);
         }
     }
 }

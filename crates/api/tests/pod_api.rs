@@ -38,6 +38,7 @@ enum Fate {
     /// Parts of it have fates of their own.
     Parts,
     Meaningless,
+    Fails(String),
     Ignored(String),
     Refused(String),
     /// Refused unless there is an API.
@@ -78,7 +79,8 @@ fn every_proof_is_a_test_that_is_there_and_of_a_field_that_is_supported() {
     let mut wrong = Vec::new();
     for ((of, field), names) in &proofs {
         match fields.fates.get(&(of.clone(), field.clone())) {
-            Some(fates) if fates.keys().any(|fate| matches!(fate, Fate::Supported | Fate::Parts | Fate::ServedOnly(_))) => {}
+            Some(fates)
+                if fates.keys().any(|fate| matches!(fate, Fate::Supported | Fate::Parts | Fate::Fails(_) | Fate::ServedOnly(_))) => {}
             Some(_) => wrong.push(format!("{of}.{field} is not supported")),
             None => wrong.push(format!("{of}.{field} is no field")),
         }
@@ -147,7 +149,7 @@ fn walk(definitions: &Value, name: &str, place: &str, fields: &mut Fields, not_a
         fates.entry(fate.clone()).or_default().insert(place.clone());
         match (fate, target(schema)) {
             (Fate::Supported | Fate::Parts | Fate::ServedOnly(_), Some(target)) => walk(definitions, target, &place, fields, not_acted_on),
-            (Fate::Meaningless | Fate::Ignored(_) | Fate::Refused(_), Some(target)) => {
+            (Fate::Meaningless | Fate::Fails(_) | Fate::Ignored(_) | Fate::Refused(_), Some(target)) => {
                 not_acted_on.insert((target.to_owned(), place));
             }
             (_, None) => {}
@@ -166,6 +168,7 @@ fn fate(place: &str) -> Fate {
     match RULES.iter().find(|(rule, ..)| is_above(rule)) {
         Some((_, Verdict::Supported, _)) => Fate::Supported,
         Some((_, Verdict::Meaningless, _)) => Fate::Meaningless,
+        Some((_, Verdict::Fails(message), _)) => Fate::Fails((*message).to_owned()),
         Some((_, Verdict::Ignored(message), same)) => Fate::Ignored(format!("{message}{}", but(same))),
         Some((_, Verdict::Refused(message), same)) => Fate::Refused(format!("{message}{}", but(same))),
         Some((_, Verdict::ServedOnly(message), same)) => Fate::ServedOnly(format!("{message}{}", but(same))),
@@ -245,6 +248,8 @@ fn row(fate: &Fate, proof: Option<&Vec<String>>) -> (&'static str, String) {
         (Fate::Supported, None) => ("supported", "not proven".to_owned()),
         (Fate::Parts, None) => ("in parts", "see its fields".to_owned()),
         (Fate::Meaningless, _) => ("accepted", "has no meaning here, nothing is said".to_owned()),
+        (Fate::Fails(message), Some(tests)) => ("fails", format!("{message} ({})", quoted(tests.iter()).join(", "))),
+        (Fate::Fails(message), None) => ("fails", message.clone()),
         (Fate::Ignored(message), _) => ("ignored", message.clone()),
         (Fate::Refused(message), _) => ("refused", message.clone()),
         (Fate::ServedOnly(message), tests) => {
@@ -277,6 +282,7 @@ it acts on, and the names of the tests that prove it; a test keeps this page up 
   run real containers, unless what they prove is only a text or a computation. *Not proven* means that no test shows the effect in a
   real container by itself.
 * **accepted**: nothing here depends on it, and nobody would expect it to.
+* **fails**: what it asks for is done and never succeeds, as with the kubelet; the API warns of it.
 * **ignored**: the Pod runs without it, with this warning.
 * **refused**: the Pod is not run, with this error and its place in the manifest.
 * **served**: supported by `usher serve`, whose clients can change the Pod; refused by `usher run` and in files of static pods.

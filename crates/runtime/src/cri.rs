@@ -384,6 +384,8 @@ pub struct SecurityContext {
     pub seccomp: SeccompProfile,
     /// `procMount: Unmasked`: neither masked nor read-only paths.
     pub unmasked_proc: bool,
+    /// Name of an AppArmor profile that the kernel knows; `None` for none.
+    pub app_armor_profile: Option<String>,
 }
 
 /// System call filter of a container.

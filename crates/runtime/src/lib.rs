@@ -13,7 +13,8 @@ mod streams;
 
 pub use cri::*;
 pub use embedded::{
-    EmbeddedConfig, EmbeddedConfigError, EmbeddedRuntime, Finding, OpenRuntimeError, PodRecord, Severity, check, has_controller,
+    EmbeddedConfig, EmbeddedConfigError, EmbeddedRuntime, Finding, OpenRuntimeError, PodRecord, Severity, check, has_app_armor,
+    has_controller,
 };
 pub use streams::{
     AttachRequest, ContainerStreams, StreamReader, StreamWriter, StreamingExecRequest, StreamsEnd, Terminal, TerminalSize, WantedStreams,

@@ -23,6 +23,7 @@ async fn main() -> anyhow::Result<()> {
         lives: Arc::new(NoLives::default()),
         patience: Patience::default(),
         metrics: prometheus::Registry::new(),
+        support: api::NodeSupport::default(),
     };
     let server = Server::start(config).await?;
     server.ready();

@@ -37,6 +37,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// The name of the node.
     pub node: String,
+    /// What the node does for its pods and another may not.
+    pub support: api::NodeSupport,
     /// Names and addresses by which it is reached, besides the usual ones.
     pub names: Vec<String>,
     /// The engine behind it.
@@ -111,7 +113,7 @@ impl Server {
         let tls = TlsAcceptor::from(Arc::new(identity.tls()?));
         let metrics = Metrics::register(config.metrics)?;
         let tokens = Tokens::load_or_make(&folder.join(SECRETS_FOLDER))?;
-        let registry = Registry::new(store, &config.node);
+        let registry = Registry::new(store, &config.node).with_support(config.support);
         registry.bootstrap().await.map_err(StartError::Bootstrap)?;
         let listeners = Listeners::bind(&config.listen, config.socket.as_deref()).await?;
         let addresses = listeners.addresses();

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use api::{LoadOptions, Overrides};
+use api::{LoadOptions, NodeSupport, Overrides};
 use node::PodHandle;
 use node::container_config::Objects;
 
@@ -23,6 +23,8 @@ pub(crate) struct Follower {
     pub(crate) files: Vec<PathBuf>,
     /// Of objects that name none.
     pub(crate) namespace: String,
+    /// What the node does for its pods.
+    pub(crate) support: NodeSupport,
     /// What the files said so far.
     pub(crate) objects: Objects,
     /// The pods, by name.
@@ -56,7 +58,7 @@ impl Follower {
 
     async fn read_again(&mut self) {
         let overrides = Overrides::default();
-        let options = LoadOptions { namespace: &self.namespace, overrides: &overrides };
+        let options = LoadOptions { namespace: &self.namespace, overrides: &overrides, node: &self.support };
         let fresh = match manifest::read(&self.files, options, false) {
             Ok(Ok(manifests)) => manifests.objects,
             Ok(Err(refused)) => return self.say(&format!("{refused}note: ConfigMaps and Secrets stay as they were\n")),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use api::NodeSupport;
 use api::configuration::KubeletConfiguration;
+use api::sysctls::{AllowedSysctls, parse_pattern};
 use clap::Args;
 use node::NodeConfig;
 use node::eviction::EvictionConfig;
@@ -27,6 +29,9 @@ pub(crate) struct NodeOptions {
     /// Most processes and threads of one pod; -1 for as many as the machine can have [default: 4096, or half of the machine's]
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = pids)]
     pod_max_pids: Option<Pids>,
+    /// Kernel parameters that pods may set besides the safe ones: names, or beginnings that end with *
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = sysctl, hide_short_help = true)]
+    allowed_unsafe_sysctls: Option<Vec<String>>,
     /// Evict a pod as soon as less is there: memory.available<100Mi,nodefs.available<10%
     /// [default: serve: the kubelet's; run: none]
     #[arg(long, value_name = "SIGNAL<VALUE,…", hide_short_help = true)]
@@ -111,8 +116,19 @@ impl NodeSettings {
         if let Some(files) = self.file.container_log_max_files {
             config.log_max_files = files;
         }
+        if let Some(period) = self.file.crash_loop_back_off.as_ref().and_then(|back_off| back_off.max_container_restart_period) {
+            config.back_off_max = period;
+        }
         let pulls = if self.file.serialize_image_pulls == Some(true) { Some(1) } else { self.file.max_parallel_image_pulls };
         config.pulls = pulls.map(|pulls| Arc::new(Semaphore::new(usize::try_from(pulls).unwrap_or(Semaphore::MAX_PERMITS))));
+    }
+
+    /// What the node does for its pods and another may not.
+    pub(crate) fn support(&self) -> anyhow::Result<NodeSupport> {
+        let patterns = self.flags.allowed_unsafe_sysctls.as_ref().or(self.file.allowed_unsafe_sysctls.as_ref());
+        let sysctls =
+            AllowedSysctls::parse(patterns.into_iter().flatten()).context("cannot use the kernel parameters that are to be allowed")?;
+        Ok(NodeSupport { sysctls, has_app_armor: runtime::has_app_armor(), ..NodeSupport::default() })
     }
 
     /// When pods are evicted.
@@ -143,6 +159,10 @@ pub(crate) fn default_pod_pids() -> Option<u32> {
     let of_machine = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse::<u32>().ok());
     let default = of_machine.map_or(POD_PIDS_DEFAULT, |max| POD_PIDS_DEFAULT.min(max / 2));
     runtime::has_controller("pids").then_some(default)
+}
+
+fn sysctl(text: &str) -> Result<String, String> {
+    parse_pattern(text).map_err(|error| error.to_string())
 }
 
 fn pids(text: &str) -> Result<Pids, String> {

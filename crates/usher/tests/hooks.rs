@@ -250,3 +250,29 @@ containers:
     let exited = ended.find(|entry| entry["event"]["event"] == "ContainerExited").expect("it exited");
     assert!(ended.seconds_between(signalled, exited) < 1.5, "the third request kills at once: {}", ended.story());
 }
+
+// k8s: 3.d.28
+#[test]
+fn a_hook_that_would_open_a_connection_always_fails_and_is_told_so() {
+    let Some(machine) = Machine::new("a_hook_that_would_open_a_connection_always_fails_and_is_told_so") else { return };
+    let manifest = pod(
+        "connects",
+        r#"terminationGracePeriodSeconds: 5
+containers:
+- name: app
+  image: tapp:1
+  imagePullPolicy: Never
+  command: ["tapp", "run", "--http", "8080"]
+  lifecycle:
+    preStop: {tcpSocket: {port: 8080}}"#,
+    );
+    let mut running = machine.run(&manifest, &[]);
+    running.wait_running("app");
+    running.interrupt();
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "the stop goes on: {}", ended.story());
+    assert!(ended.find(|entry| is_hook_end(entry, "FailedToRun")).is_some(), "{}", ended.story());
+    assert!(ended.events().contains(&"FailedPreStopHook: PreStopHook failed".to_owned()), "{:?}", ended.events());
+    let warned = "lifecycle.preStop.tcpSocket: a hook cannot open a TCP connection: this hook always fails";
+    assert!(ended.stderr.contains(warned), "{}", ended.stderr);
+}

@@ -67,6 +67,18 @@ pub const FATES: &[(&str, Fate)] = &[
     ("imageGCLowThresholdPercent", ActedOn("Part down to which they go; 80 by default")),
     ("imageMinimumGCAge", ActedOn("Younger images stay; `2m` by default")),
     ("imageMaximumGCAge", ActedOn("Images that were not used for so long go in any case; `0s`, the default, for never")),
+    (
+        "allowedUnsafeSysctls",
+        ActedOn(
+            "Kernel parameters that pods may set besides those that are safe for other pods: names, or beginnings that end with `*`, of namespaces of the pod's own. Flag: `--allowed-unsafe-sysctls`",
+        ),
+    ),
+    (
+        "crashLoopBackOff",
+        ActedOn(
+            "`maxContainerRestartPeriod`: longest pause before a container that crashed is started again, from `1s` to `300s`; `300s` by default. Pauses begin with 10 s, or with this if it is less",
+        ),
+    ),
     ("systemReserved", ActedOn("`cpu`, `memory` and `ephemeral-storage` that pods cannot have, beside the hard thresholds")),
     ("kubeReserved", ActedOn("The same; both are added up")),
     ("shutdownGracePeriod", ActedOn("How long all pods may take when the machine goes down. Flag: `--shutdown-grace-period`")),
@@ -124,7 +136,6 @@ pub const FATES: &[(&str, Fate)] = &[
     ("featureGates", Refused("there are no feature gates")),
     ("logging", Refused("`USHER_LOG` says what is logged")),
     ("tracing", Refused("use `--otlp-endpoint`")),
-    ("allowedUnsafeSysctls", Refused("only kernel parameters that are safe for other pods are set")),
     ("memorySwap", Refused("containers have no swap of their own")),
 ];
 

@@ -85,6 +85,10 @@ pub struct KubeletConfiguration {
     pub system_reserved: Option<BTreeMap<String, String>>,
     /// Kept from pods for the engine, by resource.
     pub kube_reserved: Option<BTreeMap<String, String>>,
+    /// Kernel parameters that pods may set besides the safe ones: names, or beginnings that end with `*`.
+    pub allowed_unsafe_sysctls: Option<Vec<String>>,
+    /// Pauses before containers that crash are started again.
+    pub crash_loop_back_off: Option<CrashLoopBackOff>,
     /// How long all pods may take when the machine goes down.
     #[serde(deserialize_with = "duration")]
     pub shutdown_grace_period: Option<Duration>,
@@ -93,6 +97,15 @@ pub struct KubeletConfiguration {
     pub shutdown_grace_period_critical_pods: Option<Duration>,
     /// Times of groups of pods instead.
     pub shutdown_grace_period_by_pod_priority: Option<Vec<PriorityGroup>>,
+}
+
+/// Pauses before containers that crash are started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CrashLoopBackOff {
+    /// The longest one.
+    #[serde(deserialize_with = "duration")]
+    pub max_container_restart_period: Option<Duration>,
 }
 
 /// Pods of this priority and above, and how long they may take when the machine goes down.

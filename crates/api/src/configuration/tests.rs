@@ -56,6 +56,8 @@ imageMinimumGCAge: 3m
 imageMaximumGCAge: 48h
 systemReserved: {{cpu: 200m}}
 kubeReserved: {{memory: 64Mi}}
+crashLoopBackOff: {{maxContainerRestartPeriod: 90s}}
+allowedUnsafeSysctls: [net.core.somaxconn, kernel.msg*]
 shutdownGracePeriodByPodPriority:
 - {{priority: 0, shutdownGracePeriodSeconds: 30}}
 failSwapOn: false
@@ -86,6 +88,8 @@ failSwapOn: false
         image_maximum_gc_age: Some(Duration::from_secs(48 * 3600)),
         system_reserved: map("cpu", "200m"),
         kube_reserved: map("memory", "64Mi"),
+        allowed_unsafe_sysctls: Some(vec!["net.core.somaxconn".to_owned(), "kernel.msg*".to_owned()]),
+        crash_loop_back_off: Some(CrashLoopBackOff { max_container_restart_period: Some(Duration::from_secs(90)) }),
         shutdown_grace_period_by_pod_priority: Some(vec![PriorityGroup { priority: 0, shutdown_grace_period_seconds: 30 }]),
         ..KubeletConfiguration::default()
     };
@@ -159,6 +163,33 @@ shutdownGracePeriodByPodPriority:
             "13:3 shutdownGracePeriodByPodPriority: Invalid value: cannot be given together with shutdownGracePeriod or shutdownGracePeriodCriticalPods",
             "14:14 shutdownGracePeriodByPodPriority[1].priority: Duplicate value: 0",
             "14:45 shutdownGracePeriodByPodPriority[1].shutdownGracePeriodSeconds: Invalid value: must not be below zero",
+        ]
+    );
+}
+
+// k8s: 5.b.13, 5.b.15
+#[test]
+fn the_longest_pause_before_a_restart_is_between_a_second_and_five_minutes() {
+    let field = |period: &str| format!("{HEAD}crashLoopBackOff: {{maxContainerRestartPeriod: {period}}}\n");
+    for period in ["1s", "5m"] {
+        assert!(read_well(&field(period)).crash_loop_back_off.is_some());
+    }
+    for period in ["0s", "999ms", "301s", "1h"] {
+        let told = format!("3:47 crashLoopBackOff.maxContainerRestartPeriod: Invalid value: {period:?}: must be set between 1s and 300s");
+        assert_eq!(wrong(&field(period)), [told]);
+    }
+    let default = read_well(&format!("{HEAD}crashLoopBackOff: {{}}\n"));
+    assert_eq!(default.crash_loop_back_off, Some(CrashLoopBackOff::default()), "without a word the default holds");
+}
+
+#[test]
+fn a_kernel_parameter_of_the_whole_machine_cannot_be_allowed() {
+    let text = format!("{HEAD}allowedUnsafeSysctls: [net.*, vm.swappiness, \"*\"]\n");
+    assert_eq!(
+        wrong(&text),
+        [
+            "3:31 allowedUnsafeSysctls[1]: Invalid value: \"vm.swappiness\" is not known to be of a namespace of the pod's own: those are `net.*`, `kernel.shm*`, `kernel.msg*`, `kernel.sem` and `fs.mqueue.*`",
+            "3:46 allowedUnsafeSysctls[2]: Invalid value: \"*\" is no name of a kernel parameter, and no beginning of one with a `*` at its end",
         ]
     );
 }

@@ -35,6 +35,8 @@ pub(super) fn wrong(document: &Document, value: &Value) -> Vec<Diagnostic> {
         reserved(field, value, &mut found);
     }
     pulls(value, &mut found);
+    restarts(value, &mut found);
+    sysctls(value, &mut found);
     shutdown(value, &mut found);
     found.into_iter().map(|(path, message)| wrong_value(document, path, &message)).collect()
 }
@@ -87,6 +89,25 @@ fn pulls(value: &Value, found: &mut Found) {
     let many = value.get(field).and_then(Value::as_i64).is_some_and(|count| count > 1);
     if many && value.get("serializeImagePulls") == Some(&Value::Bool(true)) {
         found.push((FieldPath::new(field), "Invalid value: must be 1 with serializeImagePulls: true".to_owned()));
+    }
+}
+
+/// k8s: 5.b.15
+fn restarts(value: &Value, found: &mut Found) {
+    let [field, inner] = ["crashLoopBackOff", "maxContainerRestartPeriod"];
+    let Some(text) = value.get(field).and_then(|back_off| back_off.get(inner)).and_then(Value::as_str) else { return };
+    let is_in_range = |period: Duration| (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&period);
+    if crate::duration::parse(text).is_some_and(|period| !is_in_range(period)) {
+        let message = format!("Invalid value: {text:?}: must be set between 1s and 300s");
+        found.push((FieldPath::new(field).child(inner), message));
+    }
+}
+
+fn sysctls(value: &Value, found: &mut Found) {
+    let field = "allowedUnsafeSysctls";
+    for (index, pattern) in value.get(field).and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let wrong = pattern.as_str().and_then(|pattern| crate::sysctls::parse_pattern(pattern).err());
+        found.extend(wrong.map(|error| (FieldPath::new(field).index(index), format!("Invalid value: {error}"))));
     }
 }
 

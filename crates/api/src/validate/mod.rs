@@ -29,6 +29,7 @@ pub use self::configmap::{DATA_BYTES_MAX, validate_config_map, validate_secret};
 pub(crate) use self::error::quote;
 pub use self::error::{BadValue, ErrorKind, FieldError};
 pub use self::meta::{NameRule, Scope, validate_object_meta};
+pub(crate) use self::names::is_sysctl_name;
 pub use self::pod::{validate_pod_create, validate_pod_spec};
 pub use self::workload::validate_replica;
 

@@ -147,7 +147,7 @@ fn validate_sysctls(spec: &PodSpec, security: &PodSecurityContext, path: &FieldP
         } else if seen.contains(name) {
             errors.push(FieldError::duplicate(&path, name));
         }
-        match namespace(name) {
+        match crate::sysctls::namespace(name) {
             Some("net") if spec.host_network == Some(true) => {
                 errors.push(FieldError::invalid(&path, name, "may not be specified when 'hostNetwork' is true"));
             }
@@ -158,16 +158,6 @@ fn validate_sysctls(spec: &PodSpec, security: &PodSecurityContext, path: &FieldP
         }
         seen.insert(name);
     }
-}
-
-/// The kind of kernel namespace that a parameter belongs to.
-fn namespace(sysctl: &str) -> Option<&'static str> {
-    let name = sysctl.replace('/', ".");
-    if name.starts_with("net.") {
-        return Some("net");
-    }
-    let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| name.starts_with(prefix));
-    (ipc || name == "kernel.sem").then_some("ipc")
 }
 
 fn validate_seccomp(profile: Option<&SeccompProfile>, path: &FieldPath, errors: &mut Errors) {

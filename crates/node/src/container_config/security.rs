@@ -77,7 +77,7 @@ pub(super) fn security_context(
     let groups = pod_wide.fs_group.into_iter().chain(pod_wide.supplemental_groups.into_iter().flatten());
     let privileged = own.privileged.unwrap_or(false);
     let app_armor = own.app_armor_profile.as_ref().or(pod_wide.app_armor_profile.as_ref());
-    check_app_armor(app_armor, container)?;
+    let app_armor_profile = app_armor_profile(app_armor, container)?;
     let capabilities = own.capabilities.unwrap_or_default();
     let seccomp = own.seccomp_profile.as_ref().or(pod_wide.seccomp_profile.as_ref());
     Ok(SecurityContext {
@@ -93,6 +93,7 @@ pub(super) fn security_context(
         no_new_privs: own.allow_privilege_escalation == Some(false),
         seccomp: if privileged { SeccompProfile::Unconfined } else { seccomp_profile(seccomp, seccomp_root, container)? },
         unmasked_proc: own.proc_mount.as_deref() == Some("Unmasked"),
+        app_armor_profile,
     })
 }
 
@@ -132,13 +133,14 @@ fn is_inside(name: &str) -> bool {
     path.components().all(|component| matches!(component, std::path::Component::Normal(_) | std::path::Component::CurDir))
 }
 
-/// There is no AppArmor here: asking for a profile of the node's cannot be passed over.
-fn check_app_armor(profile: Option<&AppArmorProfile>, container: &Container) -> Result<(), SecurityError> {
-    match profile.map(|profile| profile.type_.as_str()) {
-        None | Some("Unconfined" | "RuntimeDefault") => Ok(()),
-        Some(other) => Err(SecurityError::Unsupported {
-            field: "securityContext.appArmorProfile.type",
-            value: other.to_owned(),
+/// The name of the profile that the kernel is to apply. The runtime brings no profile of its own: its default is none.
+fn app_armor_profile(profile: Option<&AppArmorProfile>, container: &Container) -> Result<Option<String>, SecurityError> {
+    match profile.map(|profile| (profile.type_.as_str(), profile.localhost_profile.as_deref())) {
+        None | Some(("Unconfined" | "RuntimeDefault", _)) => Ok(None),
+        Some(("Localhost", Some(name))) if !name.trim().is_empty() => Ok(Some(name.trim().to_owned())),
+        Some((type_, name)) => Err(SecurityError::Unsupported {
+            field: "securityContext.appArmorProfile",
+            value: format!("{type_} {}", name.unwrap_or_default()).trim_end().to_owned(),
             container: container.name.clone(),
         }),
     }

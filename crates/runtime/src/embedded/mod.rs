@@ -13,6 +13,7 @@
 //!
 //! Not here: decisions about a pod, and whatever the caller keeps in a pod's folder.
 
+mod app_armor;
 mod check;
 mod config;
 mod containers;
@@ -46,6 +47,7 @@ use shim::protocol::ContainerId;
 use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, mpsc};
 
+pub use self::app_armor::has_app_armor;
 pub use self::check::{Finding, Severity, check, has_controller};
 pub use self::config::{EmbeddedConfig, EmbeddedConfigError, OpenRuntimeError};
 use self::errors::{ReachError, StepError};

@@ -70,7 +70,7 @@ impl Registry {
             "Pod" => self.seat(),
             _ => Seat::Open(self.node().to_owned()),
         };
-        let verdict = strategy::prepare_create(stored_kind, &mut object, &seat)?;
+        let verdict = strategy::prepare_create(stored_kind, &mut object, (&seat, self.support()))?;
         let name = object::name(&object).to_owned();
         if !verdict.errors.is_empty() {
             return Err(ApiError::invalid(kind, &name, &verdict.errors));

@@ -22,6 +22,7 @@ mod watch;
 
 use std::sync::{Arc, Mutex};
 
+use api::{NodeSupport, Setting};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -47,6 +48,8 @@ pub struct Registry {
     store: Store,
     /// The name of the node, which is the only one.
     node: Arc<str>,
+    /// What it does for its pods.
+    support: Arc<NodeSupport>,
     /// The states that lists in pieces began with.
     snapshots: Arc<Mutex<Vec<list::Snapshot>>>,
     /// Who asked for what is being deleted.
@@ -56,7 +59,19 @@ pub struct Registry {
 impl Registry {
     /// The registry over a store, for the node of this name.
     pub fn new(store: Store, node: &str) -> Self {
-        Self { store, node: Arc::from(node), snapshots: Arc::default(), askers: Askers::default() }
+        let support = Arc::new(NodeSupport { setting: Setting::Served, ..NodeSupport::default() });
+        Self { store, node: Arc::from(node), support, snapshots: Arc::default(), askers: Askers::default() }
+    }
+
+    /// The same, for a node that does this for its pods.
+    #[must_use]
+    pub fn with_support(self, support: NodeSupport) -> Self {
+        Self { support: Arc::new(NodeSupport { setting: Setting::Served, ..support }), ..self }
+    }
+
+    /// What the node does for its pods.
+    pub(crate) fn support(&self) -> &NodeSupport {
+        &self.support
     }
 
     /// The name of the node.

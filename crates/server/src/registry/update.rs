@@ -86,7 +86,7 @@ impl Registry {
                 keep_meta(&mut new, &old, field);
             }
             meta_mut(&mut new).remove("selfLink");
-            let verdict = strategy::prepare_update(stored_kind, part, &old, &mut new)?;
+            let verdict = strategy::prepare_update(stored_kind, part, self.support(), (&old, &mut new))?;
             if !verdict.errors.is_empty() {
                 return Err(ApiError::invalid(kind, name, &verdict.errors));
             }

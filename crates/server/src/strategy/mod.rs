@@ -15,7 +15,7 @@ pub(crate) use self::scheduling::{UNSCHEDULABLE, is_cordoned, is_gated, is_waiti
 
 use api::path::FieldPath;
 use api::validate::{NameRule, Scope, validate_config_map, validate_object_meta, validate_secret};
-use api::{BadValue, FieldError};
+use api::{BadValue, FieldError, NodeSupport};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -67,12 +67,12 @@ pub struct Verdict {
 ///
 /// # Errors
 /// The object does not fit its type in a way that the schema does not tell.
-pub fn prepare_create(kind: &Kind, object: &mut Value, seat: &Seat) -> ApiResult<Verdict> {
+pub fn prepare_create(kind: &Kind, object: &mut Value, (seat, support): (&Seat, &NodeSupport)) -> ApiResult<Verdict> {
     if kind.has_status() && kind.kind != "Node" {
         object.as_object_mut().map(|fields| fields.remove("status"));
     }
     match kind.kind {
-        "Pod" => pod::prepare_create(object, seat),
+        "Pod" => pod::prepare_create(object, seat, support),
         "Namespace" => {
             object["spec"]["finalizers"] = json!(["kubernetes"]);
             object["status"] = json!({ "phase": "Active" });
@@ -121,7 +121,7 @@ pub(crate) fn bind_claim(claim: &mut Value) {
 ///
 /// # Errors
 /// The object does not fit its type in a way that the schema does not tell.
-pub fn prepare_update(kind: &Kind, part: Part, old: &Value, new: &mut Value) -> ApiResult<Verdict> {
+pub fn prepare_update(kind: &Kind, part: Part, support: &NodeSupport, (old, new): (&Value, &mut Value)) -> ApiResult<Verdict> {
     match part {
         Part::Whole => {
             if kind.has_status() {
@@ -169,7 +169,7 @@ pub fn prepare_update(kind: &Kind, part: Part, old: &Value, new: &mut Value) -> 
         }
     }
     let mut verdict = match kind.kind {
-        "Pod" => return pod::prepare_update(part, old, new),
+        "Pod" => return pod::prepare_update(part, support, old, new),
         _ => judge(kind, new)?,
     };
     verdict.errors.extend(immutable(kind, old, new));

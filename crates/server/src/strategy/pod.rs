@@ -2,7 +2,7 @@
 
 use api::path::FieldPath;
 use api::validate::validate_pod_create;
-use api::{FieldError, Setting, Severity};
+use api::{FieldError, NodeSupport, Severity};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -16,9 +16,9 @@ use crate::object::meta_mut;
 use crate::status::{ApiError, ApiResult};
 
 /// There is one node, so the pod is bound to it at once, unless something holds it back.
-pub(super) fn prepare_create(object: &mut Value, seat: &Seat) -> ApiResult<Verdict> {
+pub(super) fn prepare_create(object: &mut Value, seat: &Seat, support: &NodeSupport) -> ApiResult<Verdict> {
     let mut pod: Pod = typed(stored("pods"), object)?;
-    let unsupported = api::unsupported(&pod, Setting::Served);
+    let unsupported = api::unsupported(&pod, support);
     let (default, warn) = (api::defaults::default_pod, api::warnings);
     default(&mut pod);
     let mut warnings: Vec<_> = warn(&pod).iter().map(ToString::to_string).collect();
@@ -44,14 +44,14 @@ pub(super) fn prepare_create(object: &mut Value, seat: &Seat) -> ApiResult<Verdi
     Ok(Verdict { errors, warnings })
 }
 
-pub(super) fn prepare_update(part: Part, old: &Value, new: &mut Value) -> ApiResult<Verdict> {
+pub(super) fn prepare_update(part: Part, support: &NodeSupport, old: &Value, new: &mut Value) -> ApiResult<Verdict> {
     let kind = stored("pods");
     let mut pod: Pod = typed(kind, new)?;
     api::defaults::default_pod(&mut pod);
     let mut verdict = Verdict::default();
     if part == Part::EphemeralContainers {
         // What the engine cannot do yet is refused here too.
-        let refused = api::unsupported(&pod, Setting::Served).into_iter().filter(|field| field.severity == Severity::Error);
+        let refused = api::unsupported(&pod, support).into_iter().filter(|field| field.severity == Severity::Error);
         verdict.errors.extend(refused.map(|field| FieldError::forbidden(&field.path, field.message)));
     } else {
         verdict.warnings = api::warnings(&pod).iter().map(ToString::to_string).collect();

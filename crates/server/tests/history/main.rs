@@ -53,6 +53,7 @@ async fn start(folder: &Path) -> Server {
         lives: Arc::new(server::lives::NoLives::default()),
         patience: Patience::default(),
         metrics: prometheus::Registry::new(),
+        support: api::NodeSupport::default(),
     };
     Server::start(config).await.expect("the server starts")
 }

@@ -64,6 +64,7 @@ pub(crate) async fn start_unready(folder: &Path, backend: Arc<dyn Backend>, pati
         lives: Arc::new(server::lives::NoLives::default()),
         patience,
         metrics: prometheus::Registry::new(),
+        support: api::NodeSupport::default(),
     };
     Server::start(config).await.expect("the server starts")
 }

@@ -53,16 +53,17 @@ enum End {
 
 pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
     let overrides = Overrides { images: run.set_image.clone(), env: run.env.clone() };
-    let options = LoadOptions { namespace: &run.namespace, overrides: &overrides };
-    let mut manifests = match manifest::read(&run.files, options, global.use_color())? {
-        Ok(manifests) => manifests,
+    let settings = match run.node.clone().with_file(global.use_color())? {
+        Ok(settings) => settings,
         Err(refused) => {
             write_stderr(&refused)?;
             return Ok(ExitCode::from(super::EXIT_ERROR));
         }
     };
-    let settings = match run.node.clone().with_file(global.use_color())? {
-        Ok(settings) => settings,
+    let support = settings.support()?;
+    let options = LoadOptions { namespace: &run.namespace, overrides: &overrides, node: &support };
+    let mut manifests = match manifest::read(&run.files, options, global.use_color())? {
+        Ok(manifests) => manifests,
         Err(refused) => {
             write_stderr(&refused)?;
             return Ok(ExitCode::from(super::EXIT_ERROR));
@@ -119,7 +120,7 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
     let first = run.grace_period.map_or(Grace::FromSpec, Grace::Seconds);
     let stopper = tokio::spawn(requests.stop(handles, first, run.stop_after));
     let (files, namespace) = (run.files, run.namespace);
-    let follower = Follower { files, namespace, objects: manifests.objects, pods: named, quiet: run.quiet };
+    let follower = Follower { files, namespace, support, objects: manifests.objects, pods: named, quiet: run.quiet };
     let follower = tokio::spawn(follower.follow());
     let typing = typing.map(|typing| tokio::spawn(typing.carry(runtime.clone())));
     let watch = tokio::spawn(async move { watch.keep_looking(&watched_pods).await });

@@ -1,12 +1,16 @@
-use api::Overrides;
+use api::{NodeSupport, Overrides};
 
 use super::*;
 
 fn pods(text: &str) -> Vec<Pod> {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), text).expect("written");
-    let read = read(&[file.path().to_owned()], LoadOptions { namespace: "here", overrides: &Overrides::default() }, false)
-        .expect("it can be read");
+    let read = read(
+        &[file.path().to_owned()],
+        LoadOptions { namespace: "here", overrides: &Overrides::default(), node: &NodeSupport::default() },
+        false,
+    )
+    .expect("it can be read");
     read.expect("nothing is wrong with it").pods
 }
 
@@ -55,7 +59,11 @@ spec: {containers: [{name: app, image: busybox}]}
 fn refused(text: &str) -> String {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), text).expect("written");
-    let read = read(&[file.path().to_owned()], LoadOptions { namespace: "here", overrides: &Overrides::default() }, false);
+    let read = read(
+        &[file.path().to_owned()],
+        LoadOptions { namespace: "here", overrides: &Overrides::default(), node: &NodeSupport::default() },
+        false,
+    );
     read.expect("it can be read").expect_err("something is wrong with it")
 }
 

@@ -187,7 +187,7 @@ fn safe_kernel_parameters_act_in_the_pod_alone_and_others_are_refused() {
         let ended = run_to_end(&machine, &manifest);
         assert!(ended.code != Some(0), "{}", ended.story());
         assert!(
-            ended.stderr.contains("spec.securityContext.sysctls[0].name: is not one of the kernel parameters that are safe"),
+            ended.stderr.contains("spec.securityContext.sysctls[0].name: is neither one of the kernel parameters that are safe"),
             "{}",
             ended.stderr
         );
@@ -205,6 +205,31 @@ nc -l -p 80 < /dev/null > /dev/null & sleep 0.2; nc 127.0.0.1 80 < /dev/null && 
 }
 
 #[test]
+fn kernel_parameters_that_the_node_allows_are_set_for_the_pod_alone_and_no_others() {
+    let Some(machine) = Machine::new("kernel_parameters_that_the_node_allows_are_set_for_the_pod_alone_and_no_others") else { return };
+    let run = |name: &str, value: &str, file: &str| {
+        let rest = format!("securityContext: {{sysctls: [{{name: {name}, value: '{value}'}}]}}");
+        machine
+            .run(
+                &shell_pod("allowed", &format!("cat /proc/sys/{file}"), "", &rest),
+                &["--allowed-unsafe-sysctls", "net.core.somaxconn,kernel.msg*"],
+            )
+            .end()
+    };
+    let of_machine = || std::fs::read_to_string("/proc/sys/kernel/msgmax").expect("it is there");
+    let before = of_machine();
+    assert_eq!(run("net.core.somaxconn", "77", "net/core/somaxconn").output(), ["77"]);
+    assert_eq!(run("kernel/msgmax", "9000", "kernel/msgmax").output(), ["9000"]);
+    assert_eq!(of_machine(), before);
+    let refused = run("kernel.shmmax", "1", "kernel/shmmax");
+    let told = "spec.securityContext.sysctls[0].name: is neither one of the kernel parameters that are safe for other pods nor allowed by the node";
+    assert!(refused.code != Some(0) && refused.stderr.contains(told), "{}", refused.story());
+    let wrong = machine.output(["run", "pod.yaml", "--allowed-unsafe-sysctls", "vm.swappiness"]);
+    let text = String::from_utf8_lossy(&wrong.stderr);
+    assert!(!wrong.status.success() && text.contains("\"vm.swappiness\" is not known to be of a namespace of the pod's own"), "{text}");
+}
+
+#[test]
 fn the_whole_of_proc_is_shown_to_nobody_who_shares_the_machines_users() {
     let Some(machine) = Machine::new("the_whole_of_proc_is_shown_to_nobody_who_shares_the_machines_users") else { return };
     let run = |mount: &str| {
@@ -219,23 +244,53 @@ fn the_whole_of_proc_is_shown_to_nobody_who_shares_the_machines_users() {
     assert!(refused.code != Some(0) && refused.stderr.contains(told), "{}", refused.story());
 }
 
+/// Whether the kernel applies AppArmor profiles.
+fn has_app_armor() -> bool {
+    std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.trim() == "Y")
+}
+
 #[test]
 fn app_armor_and_users_of_the_pods_own_are_refused_or_warned_about() {
     let Some(machine) = Machine::new("app_armor_and_users_of_the_pods_own_are_refused_or_warned_about") else { return };
     let run = |container: &str, rest: &str| run_to_end(&machine, &shell_pod("armor", "echo ran", container, rest));
     let warned = run("securityContext: {appArmorProfile: {type: RuntimeDefault}}", "");
     assert_eq!(warned.output(), ["ran"]);
-    let told = "spec.containers[0].securityContext.appArmorProfile.type: AppArmor profiles are not applied here";
-    assert!(warned.stderr.contains(told), "{}", warned.stderr);
+    let why = if has_app_armor() { "there is no default AppArmor profile here" } else { "AppArmor profiles are only applied where" };
+    let told = format!("spec.containers[0].securityContext.appArmorProfile.type: {why}");
+    assert!(warned.stderr.contains(&told), "{}", warned.stderr);
     let silent = run("securityContext: {appArmorProfile: {type: Unconfined}}", "");
     assert_eq!((silent.output(), silent.stderr.contains("AppArmor")), (vec!["ran".to_owned()], false));
-    let refused = run("securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}", "");
-    let told = "spec.containers[0].securityContext.appArmorProfile.localhostProfile: AppArmor profiles are not applied here";
-    assert!(refused.code != Some(0) && refused.output().is_empty() && refused.stderr.contains(told), "{}", refused.story());
+    if !has_app_armor() {
+        let refused = run("securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}", "");
+        let told = "spec.containers[0].securityContext.appArmorProfile.localhostProfile: AppArmor profiles are only applied where";
+        assert!(refused.code != Some(0) && refused.output().is_empty() && refused.stderr.contains(told), "{}", refused.story());
+    }
     let refused = run("", "hostUsers: false");
     assert!(
         refused.code != Some(0) && refused.stderr.contains("spec.hostUsers: users of the pod's own are not supported"),
         "{}",
         refused.story()
     );
+}
+
+#[test]
+fn a_profile_of_the_machine_is_asked_of_the_kernel_by_its_name() {
+    let test = "a_profile_of_the_machine_is_asked_of_the_kernel_by_its_name";
+    if !has_app_armor() {
+        eprintln!("SKIP {test}: the kernel has no AppArmor; `cargo xtask vm` boots one that has");
+        return;
+    }
+    let Some(machine) = Machine::new(test) else { return };
+    let manifest = |profile: &str| {
+        let profile = format!("securityContext: {{appArmorProfile: {{type: Localhost, localhostProfile: {profile}}}}}");
+        shell_pod("armor", "cat /proc/self/attr/current", &profile, "")
+    };
+    // The one that every kernel with AppArmor knows.
+    let ended = run_to_end(&machine, &manifest("unconfined"));
+    assert!(ended.output()[0].starts_with("unconfined"), "{}", ended.story());
+    // Nobody has loaded it: the container must not run without it.
+    let refused = run_to_end(&machine, &manifest("usher-knows-no-such-profile"));
+    assert!(refused.output().is_empty() && refused.code != Some(0), "{}", refused.story());
+    let is_named = |event: &String| event.contains("usher-knows-no-such-profile");
+    assert!(refused.events().iter().any(is_named), "{:?}", refused.events());
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod env;
 mod init;
+mod last_words;
 mod private_images;
 mod probes;
 mod projections;

@@ -2,7 +2,7 @@
 
 use super::registry::{Registry, shell_layer};
 use super::support::Machine;
-use super::{has_line, is_event, pod};
+use super::{has_line, is_event, pod, run_to_end, shell_pod, status_of};
 
 /// `user:secret` in base 64.
 const CREDENTIALS: &str = "dXNlcjpzZWNyZXQ=";
@@ -44,4 +44,34 @@ fn a_private_image_is_pulled_with_the_secrets_that_the_pod_names() {
     assert_eq!(ended.code, Some(0), "{}", ended.story());
     assert!(has_line(&ended, "pulled and run"), "{}", ended.story());
     assert!(!ended.story().contains("secret\"}"), "no credentials are told");
+}
+
+// k8s: 9.a.3, 9.a.5
+#[test]
+fn an_image_is_pulled_looked_for_or_neither_as_its_policy_says() {
+    let Some(machine) = Machine::new("an_image_is_pulled_looked_for_or_neither_as_its_policy_says") else { return };
+    // Nobody listens there, so what is asked for is not had.
+    const PRESENT: &str = "127.0.0.1:9/present:1";
+    machine.import_image(PRESENT, &[]);
+    let manifest = |image: &str, policy: &str| {
+        let manifest = shell_pod("pulled", "echo runs", "", "");
+        manifest
+            .replace("image: tapp:1", &format!("image: {image}"))
+            .replace("imagePullPolicy: Never", &format!("imagePullPolicy: {policy}"))
+    };
+    for policy in ["IfNotPresent", "Never"] {
+        let ended = run_to_end(&machine, &manifest(PRESENT, policy));
+        assert_eq!(ended.output(), ["runs"], "{policy}: {}", ended.story());
+    }
+    for (image, policy, reason) in [
+        (PRESENT, "Always", "ErrImagePull"),
+        ("127.0.0.1:9/absent:1", "IfNotPresent", "ErrImagePull"),
+        ("127.0.0.1:9/absent:1", "Never", "ErrImageNeverPull"),
+    ] {
+        let mut running = machine.run(&manifest(image, policy), &[]);
+        running.wait_for(reason, |entry| status_of(entry, "app").is_some_and(|status| status["state"]["reason"] == reason));
+        running.interrupt();
+        let ended = running.end();
+        assert!(ended.output().is_empty(), "{image} {policy}: {}", ended.story());
+    }
 }

@@ -382,3 +382,46 @@ containers:
     let attempts: std::collections::BTreeSet<_> = attempts.map(|entry| entry["action"]["id"].as_u64()).collect();
     assert!(attempts.len() >= 2, "two successes in a row: {}", ended.story());
 }
+
+// k8s: 7.d.2, 7.d.4
+#[test]
+fn a_probe_that_prints_without_end_costs_its_timeout_and_no_memory() {
+    let Some(machine) = Machine::new("a_probe_that_prints_without_end_costs_its_timeout_and_no_memory") else { return };
+    let manifest = pod(
+        "chatty",
+        r#"terminationGracePeriodSeconds: 2
+containers:
+- name: app
+  image: tapp:1
+  imagePullPolicy: Never
+  command: ["tapp", "run"]
+  livenessProbe: {exec: {command: ["yes"]}, initialDelaySeconds: 2, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 100}"#,
+    );
+    const TOLD: usize = 3;
+    const GROWTH_MAX_KIB: u64 = 8 << 10;
+    let mut running = machine.run(&manifest, &[]);
+    running.wait_running("app");
+    let pids = || [machine.shims(), vec![running.child.id().cast_signed()]].concat();
+    let before: Vec<_> = pids().into_iter().map(|pid| (pid, memory_peak_kib(pid))).collect();
+    assert_eq!(before.len(), 2, "a shim and the engine: {before:?}");
+    const TEXT: &str = "Unhealthy: Liveness probe failed: command timed out: \"yes\" timed out after 1s";
+    for _ in 0..TOLD {
+        wait_event(&mut running, TEXT);
+    }
+    for (pid, before) in before {
+        let growth = memory_peak_kib(pid) - before;
+        assert!(growth < GROWTH_MAX_KIB, "process {pid} grew by {growth} KiB over {before} KiB");
+    }
+    running.interrupt();
+    let ended = running.end();
+    assert_eq!(ended.status()["containerStatuses"][0]["restartCount"], 0, "{}", ended.story());
+    let journal: usize = ended.entries.iter().map(|entry| entry.to_string().len()).sum();
+    assert!(journal < 1 << 20, "what it prints is not kept: {journal} bytes");
+}
+
+/// The most memory that a process ever had.
+fn memory_peak_kib(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    peak.and_then(|peak| peak.parse().ok()).expect("a peak")
+}

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+
 use super::support::Machine;
 use super::{has_line, is_action, pod, run_to_end, shell_pod, wait_event};
 
@@ -68,6 +70,23 @@ fn host_paths_of_every_type_are_checked_made_and_mounted() {
     check(place("untyped"), "", "stat -c %F /data", "directory");
     assert_eq!(fs::metadata(place("fresh/deep")).expect("it was made").permissions().mode() & 0o7777, 0o755);
     assert_eq!(fs::metadata(place("fresh-file")).expect("it was made").permissions().mode() & 0o7777, 0o644);
+}
+
+#[test]
+fn a_block_device_of_the_machine_is_mounted_as_one() {
+    let Some(machine) = Machine::new("a_block_device_of_the_machine_is_mounted_as_one") else { return };
+    let device = machine.path().join("device");
+    // The number of a loop device, whether there is one or not: nobody opens it.
+    let made = mknodat(CWD, &device, FileType::BlockDevice, Mode::RUSR, makedev(7, 0));
+    if let Err(error) = made {
+        #[expect(clippy::print_stderr, reason = "tests say why they skip")]
+        {
+            eprintln!("SKIP a_block_device_of_the_machine_is_mounted_as_one: cannot make a device: {error}");
+        }
+        return;
+    }
+    let ended = run_to_end(&machine, &host_path_pod(&device, "BlockDevice", "stat -c %F /data"));
+    assert_eq!(ended.output(), ["block special file"], "{}", ended.story());
 }
 
 // k8s: 2.a.9

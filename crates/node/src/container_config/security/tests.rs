@@ -31,10 +31,12 @@ fn the_containers_own_wishes_win_over_the_pods() {
     let pod_wide = json!({
         "runAsUser": 1, "runAsGroup": 2, "runAsNonRoot": true, "fsGroup": 1234, "supplementalGroups": [4321],
         "supplementalGroupsPolicy": "Strict", "seccompProfile": {"type": "Unconfined"},
+        "appArmorProfile": {"type": "Localhost", "localhostProfile": "of-the-pod"},
     });
     let own = json!({
         "runAsUser": 5, "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "procMount": "Unmasked",
         "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}, "seccompProfile": {"type": "Localhost", "localhostProfile": "a/b.json"},
+        "appArmorProfile": {"type": "Localhost", "localhostProfile": "mine"},
     });
     let expected = SecurityContext {
         run_as_user: Some(5),
@@ -49,6 +51,7 @@ fn the_containers_own_wishes_win_over_the_pods() {
         no_new_privs: true,
         seccomp: SeccompProfile::Localhost("/seccomp/a/b.json".into()),
         unmasked_proc: true,
+        app_armor_profile: Some("mine".into()),
     };
     assert_eq!(context_of(pod_wide, own, ""), Ok(expected));
 }
@@ -90,7 +93,17 @@ fn what_cannot_be_satisfied_is_named() {
     let error = |own: Value| context_of(json!({}), own, "").expect_err("an error");
     let outside = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "../x"}});
     assert_eq!(error(outside), "securityContext.seccompProfile: \"Localhost ../x\" of container c is not supported");
-    let armor = json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "x"}});
-    assert_eq!(error(armor), "securityContext.appArmorProfile.type: \"Localhost\" of container c is not supported");
+    let armor = json!({"appArmorProfile": {"type": "Localhost"}});
+    assert_eq!(error(armor), "securityContext.appArmorProfile: \"Localhost\" of container c is not supported");
     assert_eq!(error(json!({"runAsUser": -1})), "runAsUser of container c is not a user or group id: -1");
+}
+
+#[test]
+fn a_profile_of_the_machine_is_named_to_the_kernel_and_other_types_name_none() {
+    let profile = |pod_wide: Value, own: Value| context_of(pod_wide, own, "").map(|context| context.app_armor_profile);
+    let armor = |type_: &str| json!({"appArmorProfile": {"type": type_, "localhostProfile": "mine"}});
+    assert_eq!(profile(json!({}), json!({})), Ok(None));
+    assert_eq!(profile(armor("Localhost"), json!({})), Ok(Some("mine".to_owned())));
+    assert_eq!(profile(armor("Localhost"), armor("Unconfined")), Ok(None));
+    assert_eq!(profile(armor("Localhost"), armor("RuntimeDefault")), Ok(None));
 }

@@ -237,11 +237,19 @@ fn rights_follow_the_security_context() {
     let mut case = Case::runnable();
     case.sandbox.pid = PidMode::Joined("/shim/pid".into());
     case.sandbox.sysctls = BTreeMap::from([("net.ipv4.tcp_syncookies".to_owned(), "0".to_owned())]);
-    case.container.security =
-        SecurityContext { readonly_rootfs: true, no_new_privs: true, unmasked_proc: true, ..SecurityContext::default() };
+    let unconfined: Value = serde_json::from_str(&printed(&case.spec())).expect("JSON");
+    assert_eq!(unconfined["process"].get("apparmorProfile"), None);
+    case.container.security = SecurityContext {
+        readonly_rootfs: true,
+        no_new_privs: true,
+        unmasked_proc: true,
+        app_armor_profile: Some("mine".to_owned()),
+        ..SecurityContext::default()
+    };
     let spec: Value = serde_json::from_str(&printed(&case.spec())).expect("JSON");
     assert_eq!(spec["root"]["readonly"], true);
     assert_eq!(spec["process"]["noNewPrivileges"], true);
+    assert_eq!(spec["process"]["apparmorProfile"], "mine");
     assert_eq!(spec["linux"]["maskedPaths"], serde_json::json!([]));
     assert_eq!(spec["linux"]["readonlyPaths"], serde_json::json!([]));
     assert_eq!(

@@ -9,7 +9,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use api::{Diagnostic, Object, Severity, Source};
+use api::defaults::DEFAULT_NAMESPACE;
+use api::{Diagnostic, LoadOptions, NodeSupport, Object, Overrides, Severity, Source};
 use k8s_openapi::jiff;
 use node::Pod;
 use node::folder_watch::FolderWatch;
@@ -28,6 +29,8 @@ const FINDINGS_MAX: usize = 3;
 pub(super) struct ManifestFolder {
     path: PathBuf,
     node_name: String,
+    /// What the node does for its pods.
+    support: NodeSupport,
     watch: Option<FolderWatch>,
     looks: Interval,
     files: BTreeMap<PathBuf, Known>,
@@ -60,7 +63,12 @@ impl ManifestFolder {
         let mut looks = tokio::time::interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let node_name = node_name.to_owned();
-        Self { path, node_name, watch: None, looks, files: BTreeMap::new(), unreadable: None }
+        Self { path, node_name, support: NodeSupport::default(), watch: None, looks, files: BTreeMap::new(), unreadable: None }
+    }
+
+    /// The same, of a node that does this for its pods.
+    pub(super) fn with_support(self, support: NodeSupport) -> Self {
+        Self { support, ..self }
     }
 
     /// Waits until something may have changed. May be dropped and called again: nothing is lost.
@@ -123,7 +131,7 @@ impl ManifestFolder {
             return;
         }
         let says = match read {
-            Ok((bytes, written_at)) => pod_of(path, &bytes, written_at, &self.node_name),
+            Ok((bytes, written_at)) => pod_of(path, &bytes, written_at, (&self.node_name, &self.support)),
             // It has gone meanwhile.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => Err(format!("cannot be read: {error}")),
@@ -210,10 +218,11 @@ fn contents(path: &Path) -> std::io::Result<(Vec<u8>, SystemTime)> {
     Ok((bytes, written_at))
 }
 
-fn pod_of(path: &Path, bytes: &[u8], written_at: SystemTime, node_name: &str) -> Result<Pod, String> {
+fn pod_of(path: &Path, bytes: &[u8], written_at: SystemTime, (node_name, node): (&str, &NodeSupport)) -> Result<Pod, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let source = Source::new(name, bytes).map_err(|error| error.to_string())?;
-    let manifest = api::load(&source);
+    let options = LoadOptions { namespace: DEFAULT_NAMESPACE, overrides: &Overrides::default(), node };
+    let manifest = api::load_with(&source, options);
     if manifest.has_errors() {
         return Err(findings(&source, &manifest.diagnostics));
     }

@@ -166,7 +166,9 @@ impl Daemon {
         let garbage = serve.garbage.of_node(settings.file())?;
         config.node_name = config.node_name.to_lowercase();
         config.host_ips = own_addresses();
+        let support = settings.support()?;
         let folder = manifest_folder(serve.pod_manifest_path, settings.file(), &config.node_name)?;
+        let folder = folder.map(|folder| folder.with_support(support.clone()));
         let root = global.root();
         let metrics = prometheus::Registry::new();
         let journals = Arc::new(Journals::new(config.clone()));
@@ -182,6 +184,7 @@ impl Daemon {
             listen: serve.listen,
             socket: Some(root.join(SOCKET_FILE)),
             node: config.node_name.clone(),
+            support: support.clone(),
             names: serve.name,
             backend: Arc::new(backend),
             lives: journals,

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use api::overrides::{EnvOverride, ImageOverride};
-use api::{LoadOptions, Overrides};
+use api::{LoadOptions, NodeSupport, Overrides};
 use chronicle::judge::{Check, PodReport, RunReport, RunTimes, Seen, Verdict, json, judge, junit, second_start};
 use chronicle::{Journal, Life};
 use clap::{Args, ValueEnum};
@@ -104,7 +104,8 @@ enum Format {
 
 pub(crate) async fn test(global: &Global, test: Test) -> anyhow::Result<ExitCode> {
     let overrides = Overrides { images: test.set_image.clone(), env: test.env.clone() };
-    let options = LoadOptions { namespace: &test.namespace, overrides: &overrides };
+    let support = NodeSupport { has_app_armor: runtime::has_app_armor(), ..NodeSupport::default() };
+    let options = LoadOptions { namespace: &test.namespace, overrides: &overrides, node: &support };
     let manifests = match manifest::read(&test.files, options, global.use_color())? {
         Ok(manifests) => manifests,
         Err(refused) => {

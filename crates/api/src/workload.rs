@@ -32,6 +32,8 @@ pub enum WorkloadKind {
     Job,
     /// `batch/v1`
     CronJob,
+    /// `v1`; makes nothing by itself: its Pod is the one that somebody makes from it.
+    PodTemplate,
 }
 
 /// One Pod of a workload.
@@ -57,6 +59,8 @@ pub struct Replica {
 struct Workload {
     metadata: ObjectMeta,
     spec: WorkloadSpec,
+    /// That of a PodTemplate, which has no `spec`.
+    template: PodTemplateSpec,
 }
 
 #[derive(Default, Deserialize)]
@@ -81,8 +85,16 @@ struct Ordinals {
 }
 
 impl WorkloadKind {
-    const ALL: [Self; 7] =
-        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::ReplicaSet, Self::ReplicationController, Self::Job, Self::CronJob];
+    const ALL: [Self; 8] = [
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+        Self::ReplicaSet,
+        Self::ReplicationController,
+        Self::Job,
+        Self::CronJob,
+        Self::PodTemplate,
+    ];
 
     /// The kind that an object says it is, if it makes Pods.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
@@ -99,13 +111,14 @@ impl WorkloadKind {
             Self::ReplicationController => "ReplicationController",
             Self::Job => "Job",
             Self::CronJob => "CronJob",
+            Self::PodTemplate => "PodTemplate",
         }
     }
 
     const fn api_version(self) -> &'static str {
         match self {
             Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::ReplicaSet => "apps/v1",
-            Self::ReplicationController => "v1",
+            Self::ReplicationController | Self::PodTemplate => "v1",
             Self::Job | Self::CronJob => "batch/v1",
         }
     }
@@ -114,6 +127,7 @@ impl WorkloadKind {
     pub fn template_path(self) -> FieldPath {
         let spec = FieldPath::new("spec");
         match self {
+            Self::PodTemplate => FieldPath::new("template"),
             Self::CronJob => spec.child("jobTemplate").child("spec").child("template"),
             Self::Deployment | Self::StatefulSet | Self::DaemonSet | Self::ReplicaSet | Self::ReplicationController | Self::Job => {
                 spec.child("template")
@@ -129,10 +143,11 @@ impl WorkloadKind {
 
 /// The Pod that a workload makes first. What fits the schema of the kind fits here, so an error is a gap between the two.
 pub(crate) fn replica(kind: WorkloadKind, value: Value) -> Result<Replica, serde_json::Error> {
-    let Workload { mut metadata, spec } = serde_json::from_value(value)?;
+    let Workload { mut metadata, spec, template } = serde_json::from_value(value)?;
     default_text(&mut metadata.namespace, DEFAULT_NAMESPACE);
     let mut spec = match (kind, spec.job_template) {
         (WorkloadKind::CronJob, Some(job)) => job.spec,
+        (WorkloadKind::PodTemplate, _) => WorkloadSpec { template, ..WorkloadSpec::default() },
         (_, job_template) => WorkloadSpec { job_template, ..spec },
     };
     let template = std::mem::take(&mut spec.template);
@@ -153,7 +168,7 @@ pub(crate) fn replica(kind: WorkloadKind, value: Value) -> Result<Replica, serde
         WorkloadKind::Job | WorkloadKind::CronJob => {
             as_of_job(&mut pod, &name, &suffix, &spec);
         }
-        WorkloadKind::DaemonSet | WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController => {
+        WorkloadKind::DaemonSet | WorkloadKind::ReplicaSet | WorkloadKind::ReplicationController | WorkloadKind::PodTemplate => {
             pod.metadata.name = Some(generated_name(&format!("{name}-"), &suffix));
         }
     }
@@ -163,7 +178,7 @@ pub(crate) fn replica(kind: WorkloadKind, value: Value) -> Result<Replica, serde
 
 const fn wanted(kind: WorkloadKind, spec: &WorkloadSpec) -> Option<i64> {
     let given = match kind {
-        WorkloadKind::DaemonSet | WorkloadKind::CronJob => return None,
+        WorkloadKind::DaemonSet | WorkloadKind::CronJob | WorkloadKind::PodTemplate => return None,
         WorkloadKind::Job => match spec.suspend {
             Some(true) => Some(0),
             Some(false) | None => spec.parallelism,
@@ -184,7 +199,7 @@ fn selector(kind: WorkloadKind, written: Value) -> Option<LabelSelector> {
         WorkloadKind::ReplicationController => {
             Some(LabelSelector { match_labels: serde_json::from_value(written).ok()?, match_expressions: None })
         }
-        WorkloadKind::Job | WorkloadKind::CronJob => None,
+        WorkloadKind::Job | WorkloadKind::CronJob | WorkloadKind::PodTemplate => None,
         WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet | WorkloadKind::ReplicaSet => {
             serde_json::from_value(written).ok()
         }

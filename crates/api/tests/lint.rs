@@ -337,9 +337,16 @@ fn the_image_says_what_process_1_is() {
 }
 
 fn with_runs(pod: &str, manifest: &str, app: MeasuredContainer) -> Vec<String> {
-    let measured = [Measured { pod: pod.to_owned(), containers: [("app".to_owned(), app)].into() }];
+    lint_with(&[run_of("default", pod, app)], manifest)
+}
+
+fn run_of(namespace: &str, pod: &str, app: MeasuredContainer) -> Measured {
+    Measured { namespace: namespace.to_owned(), pod: pod.to_owned(), containers: [("app".to_owned(), app)].into() }
+}
+
+fn lint_with(measured: &[Measured], manifest: &str) -> Vec<String> {
     let source = Source::new("m.yaml", manifest.as_bytes()).expect("text");
-    let report = lint(&source, &Context { images: &NoImages, measured: &measured, selection: &Selection::default() });
+    let report = lint(&source, &Context { images: &NoImages, measured, selection: &Selection::default() });
     report.findings.iter().map(|finding| format!("{} {}", finding.rule.id, finding.message)).collect()
 }
 
@@ -349,11 +356,11 @@ fn measured_runs_count_where_they_took_longer_than_what_is_written() {
                     livenessProbe: {tcpSocket: {port: 80}, periodSeconds: 5}\n    lifecycle: {preStop: {exec: {command: [/drain]}}}\n";
     let run = MeasuredContainer { pre_stop_seconds: Some(12.04), drain_seconds: Some(9.5), ..MeasuredContainer::default() };
     let found = ["USH102 app needs 21.5 s to stop (12 s of preStop, then 9.5 s of drain), but its grace is 20 s"];
-    assert_eq!(with_runs("web", manifest, run), found);
+    assert_eq!(with_runs("web", manifest, run.clone()), found);
     // Pods that a controller has made have more in their names.
-    assert_eq!(with_runs("web-7d4b9c-x2x", manifest, run), found);
+    assert_eq!(with_runs("web-7d4b9c-x2x", manifest, run.clone()), found);
     for other in ["webshop", "web-shop-7d4b9c-x2x", "other"] {
-        assert_eq!(with_runs(other, manifest, run), [] as [&str; 0], "{other}");
+        assert_eq!(with_runs(other, manifest, run.clone()), [] as [&str; 0], "{other}");
     }
     let run = MeasuredContainer { pre_stop_seconds: Some(20.0), ready_seconds: Some(15.2), ..MeasuredContainer::default() };
     let found = with_runs("web", manifest, run);
@@ -364,6 +371,42 @@ fn measured_runs_count_where_they_took_longer_than_what_is_written() {
             "USH101 the preStop hook of app uses up the grace period of 20 s",
         ]
     );
+}
+
+#[test]
+fn runs_of_all_pods_of_an_object_count_and_those_of_other_namespaces_do_not() {
+    let manifest = |namespace: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web{namespace}}}\nspec:\n  terminationGracePeriodSeconds: 20\n  containers:\n  - name: app\n    \
+             image: x\n    lifecycle: {{preStop: {{exec: {{command: [/drain]}}}}}}\n"
+        )
+    };
+    let drain = |seconds| MeasuredContainer { drain_seconds: Some(seconds), ..MeasuredContainer::default() };
+    let hook = |seconds| MeasuredContainer { pre_stop_seconds: Some(seconds), ..MeasuredContainer::default() };
+    let runs =
+        [run_of("default", "web-b2b", drain(3.0)), run_of("default", "web-c4c", drain(9.0)), run_of("default", "web-d5d", hook(12.0))];
+    let found = ["USH102 app needs 21 s to stop (12 s of preStop, then 9 s of drain), but its grace is 20 s"];
+    assert_eq!(lint_with(&runs, &manifest("")), found);
+    let none = [] as [&str; 0];
+    assert_eq!(lint_with(&runs, &manifest(", namespace: shop")), none);
+    let elsewhere = [run_of("shop", "web", drain(25.0)), run_of("team", "web", drain(35.0))];
+    assert_eq!(lint_with(&elsewhere, &manifest(", namespace: team")), ["USH102 app needs 35 s to drain, but its grace is 20 s"]);
+    assert_eq!(lint_with(&elsewhere, &manifest("")), ["USH102 app needs 25 s to drain, but its grace is 20 s"], "the first one");
+    assert_eq!(lint_with(&[runs.as_slice(), &elsewhere].concat(), &manifest("")), found, "`default` before others");
+}
+
+#[test]
+fn a_measured_kill_and_a_swallowed_signal_feed_the_rules() {
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  terminationGracePeriodSeconds: 20\n  containers:\n  - name: app\n    image: x\n    \
+                    command: [/start.sh]\n";
+    let run = MeasuredContainer { drain_seconds: Some(19.98), killed: true, ..MeasuredContainer::default() };
+    assert_eq!(with_runs("web", manifest, run.clone()), ["USH102 app needs more than 20 s to drain, but its grace is 20 s"]);
+    assert_eq!(with_runs("web", manifest, MeasuredContainer { killed: false, ..run }), [] as [&str; 0]);
+    let swallowed =
+        |process: &str| MeasuredContainer { killed: true, swallowed_by: Some(process.to_owned()), ..MeasuredContainer::default() };
+    let found = ["USH501 process 1 of app was a shell in a measured run, and the stop signal came to nothing"];
+    assert_eq!(with_runs("web", manifest, swallowed("bash")), found);
+    assert_eq!(with_runs("web", manifest, swallowed("server")), [] as [&str; 0], "that is no shell");
 }
 
 #[test]

@@ -7,8 +7,9 @@ use lifecycle::{Exit, GraceAccount, Hook, HookOutcome, Phase, ProbeKind, Role, S
 use serde::Serialize;
 
 use crate::blame::{Blame, blame};
-use crate::life::{ContainerLife, HookRun, Instance, Life, Why};
+use crate::life::{ContainerLife, HookRun, Instance, Life, SessionRun, Why};
 use crate::text::{bytes_text, harmless, shortened, signal_name, span_text};
+use crate::why::session_text;
 
 /// Characters of a command or message that are shown.
 const TEXT_SHOWN_MAX: usize = 160;
@@ -189,6 +190,8 @@ pub enum MarkKind {
     Passed,
     /// A probe began to fail.
     Unhealthy,
+    /// Somebody ran a command, or joined the streams.
+    Session,
 }
 
 impl MarkKind {
@@ -204,6 +207,7 @@ impl MarkKind {
             Self::Failed => "failed",
             Self::Passed => "passed or Ready",
             Self::Unhealthy => "failed or not Ready",
+            Self::Session => "session",
         }
     }
 }
@@ -316,6 +320,7 @@ impl Drawer<'_> {
             rows.extend(self.gate(container, probe));
         }
         rows.extend(self.grace(container));
+        rows.extend(sessions(container));
         let kind = match container.role {
             Role::Init => "init",
             Role::Sidecar => "sidecar",
@@ -461,6 +466,18 @@ impl Drawer<'_> {
         row.order();
         Some(row)
     }
+}
+
+/// What people did in a container, all its instances together.
+fn sessions(container: &ContainerLife) -> Option<Row> {
+    let all: Vec<&SessionRun> = container.instances.iter().flat_map(|instance| &instance.sessions).collect();
+    let last = all.last()?;
+    let marks = all.iter().map(|session| Mark { kind: MarkKind::Session, at: session.began_at, text: session_text(session) });
+    let count: u64 = all.iter().map(|session| 1 + session.left_out).sum();
+    let note = if count == 1 { session_text(last) } else { format!("{count} sessions, last {}", session_text(last)) };
+    let mut row = Row { label: "sessions".to_owned(), spans: Vec::new(), marks: marks.collect(), note };
+    row.order();
+    Some(row)
 }
 
 impl Row {

@@ -16,6 +16,7 @@ pub mod judge;
 mod lanes;
 mod life;
 pub mod measure;
+mod notices;
 mod read;
 mod record;
 pub mod sieve;
@@ -29,11 +30,11 @@ pub const LIFE_VERSION: u32 = 1;
 pub use lanes::{Lane, Lanes, Look, Mark, MarkKind, Row, Span, lanes};
 pub use life::{
     Asked, BackingOff, ContainerLife, EngineRun, HookEnd, HookRun, Instance, Life, OutputLine, PhaseSpan, ProbeChange, PullRun, SandboxRun,
-    Signal, StartFailure, TerminationStep, Trigger, Why,
+    SessionRun, Signal, StartFailure, TerminationStep, Trigger, Why,
 };
 pub use read::{Journal, ReadError, read};
 pub use record::{
     ChildHandling, Disposition, Entry, Happening, HookFacts, JOURNAL_VERSION, Kill, MemoryFacts, Moment, OutputCut, ProbeCounts,
-    ProbeFailure, PullFacts, Record, SignalHandling, VolumeFacts, exec_id,
+    ProbeFailure, PullFacts, Record, SessionFacts, SessionVerb, SignalHandling, VolumeFacts, exec_id,
 };
 pub use text::{signal_name, span_text, time_of_day, wall_text};

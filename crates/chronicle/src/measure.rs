@@ -38,8 +38,21 @@ pub enum Measure {
     Terminating(KillTrigger),
     /// The node evicts it, for this signal.
     Evicted(String),
+    /// The node has it go for a critical pod, which needs more of this resource.
+    Preempted(String),
     /// A stage of a start was passed.
     Stage(Stage, Duration),
+    /// The sandbox itself was made: without the volumes.
+    SandboxMade(Duration),
+    /// An image was pulled.
+    Pulled {
+        /// Its size; 0 if that is not known.
+        size_bytes: u64,
+        /// With the wait for its turn.
+        took: Duration,
+    },
+    /// A hook's request for HTTPS was answered over HTTP.
+    FellBackToHttp,
     /// A stage of a start failed, with the reason that the API shows.
     StageFailed {
         /// Which.
@@ -98,6 +111,8 @@ pub enum Measure {
 pub enum Stage {
     /// The sandbox, volumes and network included.
     Sandbox,
+    /// The volumes alone.
+    Volumes,
     /// The image, with the wait for its turn.
     Pull,
     /// The container's creation.
@@ -138,6 +153,10 @@ pub struct Meter {
     stopping: Vec<String>,
     /// What the node evicts it for, until it goes.
     evicted_for: Option<String>,
+    /// The resource that a critical pod needs, until this one goes.
+    preempted_for: Option<String>,
+    /// What the volumes of the sandbox that is being made took.
+    volumes_took: Option<(ActionId, Duration)>,
     seen_at: Option<Timestamp>,
     was_running: bool,
     was_ready: bool,
@@ -181,12 +200,18 @@ impl Meter {
                 }
             }
             Record::Kill(Kill { eviction: Some(eviction), .. }) => self.evicted_for = Some(eviction.signal.clone()),
+            Record::Kill(Kill { preempted_for: Some(resource), .. }) => self.preempted_for = Some(resource.clone()),
+            Record::Volumes(facts) => {
+                self.volumes_took = Some((facts.id, facts.took));
+                // What failed is counted with the sandbox, which fails with it.
+                measured.extend(facts.error.is_none().then_some(Measure::Stage(Stage::Volumes, facts.took)));
+            }
+            Record::Hook(facts) => measured.extend(facts.fell_back_to_http.then_some(Measure::FellBackToHttp)),
             Record::Runtime(_)
             | Record::Kill(_)
             | Record::Warning { .. }
             | Record::Pull(_)
-            | Record::Volumes(_)
-            | Record::Hook(_)
+            | Record::Session(_)
             | Record::Probes(_)
             | Record::OutputCut(_)
             | Record::Full => {}
@@ -242,6 +267,8 @@ impl Meter {
                 // One that went already is not counted: it was not for this that it went.
                 let signal = self.evicted_for.take().filter(|_| *trigger == KillTrigger::Evicted);
                 measured.extend(signal.map(Measure::Evicted));
+                let resource = self.preempted_for.take().filter(|_| *trigger == KillTrigger::Preempted);
+                measured.extend(resource.map(Measure::Preempted));
                 // Of the probes of a pod that goes, only readiness goes on.
                 self.due.retain(|(_, probe), _| *probe == ProbeKind::Readiness);
             }
@@ -276,7 +303,7 @@ impl Meter {
         match event {
             Event::SandboxReady { id, .. } => {
                 self.census.has_sandbox = true;
-                measured.extend(self.passed(*id, Stage::Sandbox, at));
+                self.sandbox_ready(*id, at, measured);
             }
             Event::SandboxFailed { id, reason, .. } => measured.push(self.failed(*id, Stage::Sandbox, reason)),
             Event::SandboxLost { .. } => {
@@ -284,7 +311,10 @@ impl Meter {
                 self.instances.clear();
                 self.end_stops();
             }
-            Event::ImagePulled { id, .. } => measured.extend(self.passed(*id, Stage::Pull, at)),
+            Event::ImagePulled { id, size_bytes, took_with_waiting, .. } => {
+                measured.extend(self.passed(*id, Stage::Pull, at));
+                measured.push(Measure::Pulled { size_bytes: *size_bytes, took: *took_with_waiting });
+            }
             Event::ImagePullFailed { id, reason, .. } => measured.push(self.failed(*id, Stage::Pull, reason)),
             Event::ContainerCreated { id, container_id } => {
                 if let Some((_, Action::CreateContainer { container, restart_count, .. })) = self.asked.get(id) {
@@ -313,6 +343,14 @@ impl Meter {
     fn passed(&mut self, id: ActionId, stage: Stage, at: Timestamp) -> Option<Measure> {
         let (asked_at, _) = self.asked.remove(&id)?;
         Some(Measure::Stage(stage, at.since(asked_at)))
+    }
+
+    fn sandbox_ready(&mut self, id: ActionId, at: Timestamp, measured: &mut Vec<Measure>) {
+        let Some((asked_at, _)) = self.asked.remove(&id) else { return };
+        let whole = at.since(asked_at);
+        let volumes = self.volumes_took.take().filter(|(sandbox, _)| *sandbox == id).map_or(Duration::ZERO, |(_, took)| took);
+        measured.push(Measure::Stage(Stage::Sandbox, whole));
+        measured.push(Measure::SandboxMade(whole.saturating_sub(volumes)));
     }
 
     fn failed(&mut self, id: ActionId, stage: Stage, reason: &str) -> Measure {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::notices;
 use crate::record::{Entry, JOURNAL_VERSION, Record};
 
 /// A journal as it was read.
@@ -15,6 +16,14 @@ pub struct Journal {
     pub lost_entries: u64,
     /// Entries before the first one that are gone, because the journal was full.
     pub dropped_entries: u64,
+}
+
+impl Journal {
+    /// What is to be known of it before it is read: gaps, and what is gone.
+    pub fn notices(&self) -> Vec<String> {
+        let gaps = notices::gaps(self.lost_entries, self.unreadable_lines);
+        notices::dropped(self.dropped_entries).into_iter().chain(gaps).collect()
+    }
 }
 
 /// A journal cannot be read.

@@ -100,6 +100,8 @@ pub enum Record {
     Probes(ProbeCounts),
     /// The rest of what a command prints is not kept.
     OutputCut(OutputCut),
+    /// Somebody ran a command in a container or joined its streams, or is done with it.
+    Session(SessionFacts),
     /// The file is full. Version 1 stopped here.
     Full,
 }
@@ -116,6 +118,9 @@ pub struct Kill {
     /// What the node evicts it for; only where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eviction: Option<Eviction>,
+    /// The resource of which a critical pod needs what this one has; only where the node preempts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preempted_for: Option<String>,
     /// Why the node takes it no more; only where an engine that is new does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Rejection>,
@@ -238,6 +243,13 @@ pub struct PullFacts {
     pub took: Duration,
 }
 
+impl Kill {
+    /// A request of which nothing more is known.
+    pub const fn plain(kill: KillPod, by: Option<String>) -> Self {
+        Self { kill, by, eviction: None, preempted_for: None, rejection: None }
+    }
+}
+
 impl HookFacts {
     /// The id under which the runtime knows the hook's command: the same however often it is asked for.
     pub fn exec_id(&self) -> String {
@@ -299,6 +311,9 @@ pub struct HookFacts {
     pub exit_code: Option<i32>,
     /// Status of the answer to its request.
     pub http_status: Option<u16>,
+    /// HTTPS was asked for, the server speaks HTTP only, and the request was made over that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fell_back_to_http: bool,
     /// Why it could not be done, if it could not.
     pub error: Option<String>,
     /// What was printed and not told line by line, because another engine had begun the run.
@@ -352,6 +367,50 @@ pub struct ProbeFailure {
     pub output: String,
 }
 
+/// Somebody runs a command in a container, or has joined its streams.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionFacts {
+    /// Which: told at its begin and again at its end.
+    pub id: String,
+    /// Name of the container.
+    pub container: String,
+    /// The instance.
+    pub container_id: String,
+    /// What is done.
+    pub verb: SessionVerb,
+    /// The command, cut; none when the streams of the main process are joined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// It has a terminal.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tty: bool,
+    /// Whose it is, in words for people; `None` if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When it began.
+    pub started_at: Moment,
+    /// When it was over; `None` while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Moment>,
+    /// Exit code of its command, if that was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Sessions before this one that are not kept, because there were too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+/// What a session does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SessionVerb {
+    /// Runs a command.
+    Exec,
+    /// Joins the streams of the main process.
+    Attach,
+}
+
 /// The rest of what a command prints is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -367,4 +426,9 @@ pub struct OutputCut {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }

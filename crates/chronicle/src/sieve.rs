@@ -2,15 +2,19 @@
 //!
 //! A pod that probes or prints for years must not fill its journal. So an attempt of a probe is kept only if it turned what is
 //! published; the others are counted, and the counts are kept when they reach a power of ten, when the result turns, and when
-//! the instance ends. Of what a hook prints the first lines are kept, and the cut is marked.
+//! the instance ends. Of what a hook prints the first lines are kept, and the cut is marked. Sessions of people are kept as long as
+//! they are as rare as people's are; see [`sessions`].
 //!
 //! Pure: it is given everything that passed in one turn of the driver, and gives back what is to be written.
+
+pub mod sessions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifecycle::{Action, ActionId, Event, Hook, HookOutcome, Note, ProbeKind, ProbeOutcome, Step};
 
+use self::sessions::Sessions;
 use crate::record::{Happening, Moment, OutputCut, ProbeCounts, ProbeFailure, Record, exec_id as exec_id_of};
 
 /// Lines of a hook run that are kept: more than people read, less than a loop prints.
@@ -27,6 +31,9 @@ pub const PROBE_OUTPUT_MAX: usize = 512;
 
 /// How the runtime's ids of probe commands begin.
 const PROBE_EXEC: &str = "probe-";
+
+/// How the runtime's ids of people's commands begin: what is to be known of them stands in [`Record::Session`].
+pub const SESSION_EXEC: &str = "exec-";
 
 /// Something that passed.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +55,7 @@ pub struct Sieve {
     output: BTreeMap<String, Printed>,
     /// The instance that ended last.
     ended: Option<String>,
+    sessions: Sessions,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,6 +88,8 @@ impl Sieve {
                 self.attempts.retain(|_, (_, step)| instance_of(step) != Some(&container_id.0));
                 self.counts.retain(|_, counts| counts.container_id != container_id.0);
                 self.forget_output(&container_id.0);
+                let last = self.sessions.ended(&container_id.0, exit.finished_at).into_iter();
+                passed.extend(last.map(|facts| Passed { at, record: Record::Session(facts), is_kept: true }));
                 passed.push(Passed { at, record: Record::Event(Event::ContainerExited { container_id, exit }), is_kept: true });
             }
             Record::Event(Event::HookFinished { id, outcome }) => {
@@ -98,6 +108,10 @@ impl Sieve {
             Record::Hook(mut facts) => {
                 facts.output_cut |= self.output.get(&facts.exec_id()).is_some_and(|printed| printed.is_cut);
                 passed.push(Passed { at, record: Record::Hook(facts), is_kept: true });
+            }
+            Record::Session(facts) => {
+                let (facts, is_kept) = self.sessions.take(facts);
+                passed.push(Passed { at, record: Record::Session(facts), is_kept });
             }
             Record::Opened { .. }
             | Record::Spec(_)
@@ -160,7 +174,7 @@ impl Sieve {
 
     fn happening(&mut self, at: Moment, happening: Happening, passed: &mut Vec<Passed>) {
         let is_kept = match &happening {
-            Happening::ExecStarted { exec_id, .. } => !exec_id.starts_with(PROBE_EXEC),
+            Happening::ExecStarted { exec_id, .. } => !exec_id.starts_with(PROBE_EXEC) && !exec_id.starts_with(SESSION_EXEC),
             Happening::ExecOutput { exec_id, .. } if exec_id.starts_with(PROBE_EXEC) => false,
             Happening::ExecOutput { exec_id, line, .. } => {
                 let printed = self.output.entry(exec_id.clone()).or_default();
@@ -198,6 +212,7 @@ fn turned(record: &Record) -> Option<(String, ProbeKind)> {
         | Record::Hook(_)
         | Record::Probes(_)
         | Record::OutputCut(_)
+        | Record::Session(_)
         | Record::Full => None,
     }
 }

@@ -25,7 +25,7 @@ pub struct TraceSpan {
     pub id: [u8; 8],
     /// The stage that it is a part of; `None` for the pod.
     pub parent: Option<[u8; 8]>,
-    /// What it is, of a few words: `pod`, `sandbox`, `container`, `pull`, `create`, `start`, `postStart`, `ready`, `stop`, `preStop`,
+    /// What it is, of a few words: `pod`, `sandbox`, `volumes`, `container`, `pull`, `create`, `start`, `postStart`, `ready`, `stop`, `preStop`,
     /// `signal wait`, `kill`, `clean-up`.
     pub name: &'static str,
     /// When it began, in nanoseconds since 1970.
@@ -138,6 +138,13 @@ impl Teller<'_> {
             let to = sandbox.ready_at.or(failed_at);
             let id = self.stage(root, "sandbox", &format!("sandbox {number}"), Some(sandbox.asked_at), to);
             self.fail(id, sandbox.failed.as_ref().map(failure_text));
+            if let Some(volumes) = &sandbox.volumes {
+                // They are the first thing that a sandbox is made of.
+                let (from, path) = (sandbox.asked_at, format!("sandbox {number}"));
+                let id = self.stage(Place { id, path: &path }, "volumes", "volumes", Some(from), Some(from + volumes.took));
+                self.say(id, "usher.volumes", volumes.names.join(", ").as_str());
+                self.fail(id, volumes.error.clone());
+            }
         }
         for container in &life.containers {
             for instance in &container.instances {
@@ -149,7 +156,7 @@ impl Teller<'_> {
     }
 
     fn instance(&mut self, root: Place<'_>, container: &ContainerLife, instance: &Instance) {
-        let path = format!("{} {}", container.name, instance.restart_count);
+        let path = format!("container {} {}", container.name, instance.restart_count);
         let id = self.stage(root, "container", &path, Some(instance.asked_at), instance.ended_at());
         self.say(id, "k8s.container.name", container.name.as_str());
         self.say(id, "k8s.container.restart_count", Value::Number(i64::from(instance.restart_count)));

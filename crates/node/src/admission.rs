@@ -42,10 +42,19 @@ pub struct NodeFacts {
 pub enum Admission {
     /// It is taken.
     Taken,
-    /// It is taken as soon as these are gone, by their uids (k8s: 4.a.20).
-    After(Vec<String>),
+    /// It is taken as soon as others are gone (k8s: 4.a.20).
+    After(Victims),
     /// It is not taken.
     Rejected(Rejection),
+}
+
+/// Those that go so that a critical pod finds room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Victims {
+    /// Their uids.
+    pub uids: Vec<String>,
+    /// The first resource of which there is too little.
+    pub resource: &'static str,
 }
 
 /// The pod with what it has in place of what it asks for: that is not the same while a resize has not come to pass (k8s: 11.b.20).
@@ -89,7 +98,7 @@ pub fn admit(pod: &Pod, node: &NodeFacts, driven: &[&Pod], waiting: &[&Pod]) -> 
     }
     let requirements: Vec<_> = missing.iter().map(Missing::requirement).collect();
     match victims(pod, driven, &requirements) {
-        Ok(uids) => Admission::After(uids),
+        Ok(uids) => Admission::After(Victims { uids, resource: first.resource }),
         Err(error) => {
             let message = format!(
                 "Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to preempt: \

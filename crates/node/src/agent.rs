@@ -21,7 +21,7 @@ use runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::admission::{Admission, Allocatable, NodeFacts};
+use crate::admission::{Admission, Allocatable, NodeFacts, Victims};
 use crate::container_config::Objects;
 use crate::control::{ControlSocket, EngineLock};
 use crate::convert::{
@@ -449,7 +449,7 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
             Admission::Rejected(rejection) => self.take(pod, Beginning::Rejected(rejection)),
             Admission::After(victims) => {
                 self.preempt(pod, &victims);
-                self.waiting.insert(uid, Waiting { pod: pod.clone(), victims: victims.into_iter().collect() });
+                self.waiting.insert(uid, Waiting { pod: pod.clone(), victims: victims.uids.into_iter().collect() });
                 false
             }
         }
@@ -472,12 +472,12 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
     }
 
     /// k8s: 4.a.20: in their own grace.
-    fn preempt(&self, pod: &Pod, victims: &[String]) {
+    fn preempt(&self, pod: &Pod, victims: &Victims) {
         let name = |text: &Option<String>| text.clone().unwrap_or_default();
-        let by = format!("the node, for the critical pod {}/{}", name(&pod.metadata.namespace), name(&pod.metadata.name));
+        let by = preemption_text(&format!("{}/{}", name(&pod.metadata.namespace), name(&pod.metadata.name)));
         let pods = self.shared.pods();
-        for victim in victims.iter().filter_map(|victim| pods.get(victim)) {
-            victim.handle.kill_by(KillPod { trigger: KillTrigger::Preempted, grace: Grace::FromSpec }, &*by);
+        for victim in victims.uids.iter().filter_map(|victim| pods.get(victim)) {
+            victim.handle.preempt(victims.resource, &*by);
         }
     }
 
@@ -736,12 +736,18 @@ async fn tell<R: Runtime, A: PodApi>(shared: Arc<Shared<R, A>>, uid: String, mut
             | Record::Hook(_)
             | Record::Probes(_)
             | Record::OutputCut(_)
+            | Record::Session(_)
             | Record::Full => {}
         }
     }
     for observer in shared.observers.get().into_iter().flatten() {
         observer.ended(&uid);
     }
+}
+
+/// Who asks a pod to go so that a critical one, `NAMESPACE/NAME`, finds room: for the journal.
+pub fn preemption_text(critical: &str) -> String {
+    format!("the node, for the critical pod {critical}")
 }
 
 /// Whether the API says that this pod has ended: it is never run again.

@@ -1,23 +1,43 @@
 //! One engine for each pod: the lock that says so, and the socket on which that engine takes requests from others.
 //!
 //! `usher run` drives its pods itself; `usher rm` in another terminal must not drive them too. Whoever drives a pod holds the lock
-//! of its folder and listens there; whoever else wants the pod gone asks on the socket, or takes over if nobody holds the lock.
+//! of its folder and listens there; whoever else wants the pod gone asks on the socket, or takes over if nobody holds the lock. Whoever
+//! begins a session with a container tells it there, for the journal.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use chronicle::SessionFacts;
 use lifecycle::KillPod;
 use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::driver::PodHandle;
 
-/// A request is one line of JSON; no longer than this.
-const REQUEST_MAX_BYTES: u64 = 4096;
+/// A request is one line of JSON; no longer than this: the command of a session is in it.
+const REQUEST_MAX_BYTES: u64 = 16 << 10;
+
+/// Nobody is held up for longer because a session is to be told.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
+
+/// What may be asked.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Request {
+    /// The pod is to go.
+    Kill(KillPod),
+    /// A session with a container begins, or is over.
+    Session {
+        /// All that is known of it.
+        session: SessionFacts,
+    },
+}
 
 /// The right to drive a pod, for as long as it is held.
 #[derive(Debug)]
@@ -85,8 +105,10 @@ async fn serve(stream: UnixStream, handle: &PodHandle) -> io::Result<()> {
     let (reading, mut writing) = stream.into_split();
     let mut line = String::new();
     BufReader::new(reading.take(REQUEST_MAX_BYTES)).read_line(&mut line).await?;
-    let kill: KillPod = serde_json::from_str(&line)?;
-    handle.kill_by(kill, by);
+    match serde_json::from_str(&line)? {
+        Request::Kill(kill) => handle.kill_by(kill, by),
+        Request::Session { session } => handle.tell_session(SessionFacts { by: session.by.clone().or(Some(by)), ..session }),
+    }
     writing.write_all(b"ok\n").await
 }
 
@@ -105,8 +127,21 @@ fn asker(stream: &UnixStream) -> String {
 /// # Errors
 /// When nobody listens, or the engine does not understand.
 pub async fn ask_to_kill(pod_dir: &Path, kill: KillPod) -> io::Result<()> {
+    ask(pod_dir, &Request::Kill(kill)).await
+}
+
+/// Tells the engine that drives a pod of a session, for the journal; returns when it has heard it.
+///
+/// # Errors
+/// When nobody listens, the engine does not understand, or it takes too long.
+pub async fn tell_session(pod_dir: &Path, session: SessionFacts) -> io::Result<()> {
+    let told = tokio::time::timeout(TELL_WITHIN, ask(pod_dir, &Request::Session { session })).await;
+    told.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+}
+
+async fn ask(pod_dir: &Path, request: &Request) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket_path(pod_dir)).await?;
-    let mut line = serde_json::to_vec(&kill)?;
+    let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line).await?;
     let mut answer = String::new();

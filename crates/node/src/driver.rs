@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chronicle::SessionFacts;
 use k8s_openapi::api::core::v1;
 use lifecycle::{
     Action, ActionId, Event, Eviction, Grace, Handler, Hook, HookOutcome, KillPod, KillTrigger, PodSpec, PodStatus, PodWorker, Rejection,
@@ -63,24 +64,35 @@ pub struct PodHandle {
 impl PodHandle {
     /// Asks that the pod go; without effect on a pod that is gone.
     pub fn kill(&self, kill: KillPod) {
-        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: None, eviction: None, rejection: None })));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill::plain(kill, None))));
     }
 
     /// Asks that the pod go, and says for the journal who asks: `Ctrl-C`, `usher rm (uid 0)`.
     pub fn kill_by(&self, kill: KillPod, by: impl Into<String>) {
-        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: None, rejection: None })));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill::plain(kill, Some(by.into())))));
     }
 
     /// Evicts the pod, and says for the journal what the node saw.
     pub fn evict(&self, grace: Grace, eviction: Eviction, by: impl Into<String>) {
-        let kill = KillPod { trigger: KillTrigger::Evicted, grace };
-        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: Some(eviction), rejection: None })));
+        let kill = Kill::plain(KillPod { trigger: KillTrigger::Evicted, grace }, Some(by.into()));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { eviction: Some(eviction), ..kill })));
+    }
+
+    /// Has the pod go in its own grace so that a critical one finds room; `resource` is what that one has too little of.
+    pub fn preempt(&self, resource: impl Into<String>, by: impl Into<String>) {
+        let kill = Kill::plain(KillPod { trigger: KillTrigger::Preempted, grace: Grace::FromSpec }, Some(by.into()));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { preempted_for: Some(resource.into()), ..kill })));
     }
 
     /// The node takes the pod no more, and has it go in its own grace.
     pub fn reject(&self, rejection: Rejection, by: impl Into<String>) {
-        let kill = KillPod { trigger: KillTrigger::Rejected, grace: Grace::FromSpec };
-        let _ = self.sender.send(Input::Kill(Box::new(Kill { kill, by: Some(by.into()), eviction: None, rejection: Some(rejection) })));
+        let kill = Kill::plain(KillPod { trigger: KillTrigger::Rejected, grace: Grace::FromSpec }, Some(by.into()));
+        let _ = self.sender.send(Input::Kill(Box::new(Kill { rejection: Some(rejection), ..kill })));
+    }
+
+    /// Somebody began a session with a container, or is done with it: for the journal.
+    pub fn tell_session(&self, session: SessionFacts) {
+        let _ = self.sender.send(Input::Session(Box::new(session)));
     }
 
     /// Whether nothing of the pod is left, so that nothing can be asked of it any more.
@@ -118,6 +130,7 @@ enum Input {
         exit: lifecycle::Exit,
     },
     Warning(String),
+    Session(Box<SessionFacts>),
     Objects {
         objects: Box<Objects>,
         answer: oneshot::Sender<Result<Vec<String>, UpdateVolumesError>>,
@@ -326,6 +339,7 @@ impl<R: Runtime> PodDriver<R> {
                 let container_id = lifecycle::ContainerId(container_id);
                 self.hand(Event::ContainerExited { container_id, exit });
             }
+            Input::Session(session) => self.journal.append(Record::Session(*session)),
             Input::Warning(message) => self.journal.append(Record::Warning { message }),
             Input::Objects { objects, answer } => {
                 let world = self.world.clone();

@@ -65,6 +65,8 @@ pub struct HttpAnswer {
     pub status: u16,
     /// Its first 10 KiB. For hooks it is empty: they read and drop it.
     pub body: Vec<u8>,
+    /// It came over HTTP although HTTPS was asked for (k8s: 3.d.20).
+    pub fell_back_to_http: bool,
 }
 
 /// There was no answer. The text is the reference's.
@@ -100,7 +102,7 @@ pub async fn get(get: &HttpGet, pod_ip: Option<IpAddr>, purpose: Purpose) -> Res
         // k8s: 3.d.20
         Err(HttpError::Transport(text)) if purpose == Purpose::Hook && get.scheme == Scheme::Https && text.contains(SCHEME_MISMATCH) => {
             let retried = follow(url.with_scheme("http"), headers.without("Authorization"), purpose, deadline).await;
-            retried.map_err(|_| HttpError::Transport(text))
+            retried.map(|answer| HttpAnswer { fell_back_to_http: true, ..answer }).map_err(|_| HttpError::Transport(text))
         }
         other => other,
     }
@@ -174,10 +176,10 @@ async fn answer(
             if head.content_length().is_none_or(|length| length <= BODY_BYTES_MAX) {
                 let _ = response::read_body(&mut connection, head, BODY_BYTES_MAX).await;
             }
-            Ok(HttpAnswer { status, body: Vec::new() })
+            Ok(HttpAnswer { status, body: Vec::new(), fell_back_to_http: false })
         }
         Purpose::Probe { .. } => match within(deadline, response::read_body(&mut connection, head, BODY_BYTES_MAX)).await {
-            Some(Ok(body)) => Ok(HttpAnswer { status, body }),
+            Some(Ok(body)) => Ok(HttpAnswer { status, body, fell_back_to_http: false }),
             Some(Err(BodyError(text))) => Err(HttpError::Body(text)),
             None => {
                 let text = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";

@@ -38,6 +38,12 @@ struct Families {
     pod_ready: HistogramVec,
     terminations: IntCounterVec,
     evictions: IntCounterVec,
+    preemptions: IntCounterVec,
+    sandboxes: HistogramVec,
+    sandbox_errors: IntCounter,
+    pulls: HistogramVec,
+    http_fallbacks: IntCounter,
+    sleeps_cut: IntCounter,
     stages: HistogramVec,
     containers_started: IntCounterVec,
     container_errors: IntCounterVec,
@@ -108,6 +114,29 @@ impl Families {
             pod_ready: histogram("usher_pod_ready_duration_seconds", "From the first sight of a pod until it is Ready.", POD_BUCKETS, &[])?,
             terminations: counter("usher_pod_terminations_total", "Pods that began to go, by why.", &["trigger"])?,
             evictions: counter("kubelet_evictions", "Pods that the node began to evict, by what for.", &["eviction_signal"])?,
+            preemptions: counter(
+                "kubelet_preemptions",
+                "Pods that began to go for a critical one, by what it needs.",
+                &["preemption_signal"],
+            )?,
+            sandboxes: histogram(
+                "kubelet_run_podsandbox_duration_seconds",
+                "Sandboxes that were made, without volumes.",
+                RUN_BUCKETS,
+                &[],
+            )?,
+            sandbox_errors: plain("kubelet_run_podsandbox_errors_total", "Sandboxes that could not be made.")?,
+            pulls: histogram(
+                "kubelet_image_pull_duration_seconds",
+                "Pulls that brought an image, with the wait for their turn, by its size.",
+                PULL_BUCKETS,
+                &["image_size_in_bytes"],
+            )?,
+            http_fallbacks: plain(
+                "kubelet_lifecycle_handler_http_fallbacks_total",
+                "Hooks whose request for HTTPS was answered over HTTP.",
+            )?,
+            sleeps_cut: plain("kubelet_sleep_action_terminated_early_total", "Hooks that sleep and were ended before their time.")?,
             stages: histogram("usher_start_stage_duration_seconds", "Stages of starts that were passed.", TIME_BUCKETS, &["stage"])?,
             containers_started: counter("kubelet_started_containers_total", "Containers that were started.", &["container_type"])?,
             container_errors: counter(
@@ -140,7 +169,7 @@ impl Families {
 
     /// Makes every series.
     fn begin(&self) {
-        for histogram in [&self.pod_start, &self.pod_ready, &self.signal_to_exit] {
+        for histogram in [&self.pod_start, &self.pod_ready, &self.signal_to_exit, &self.sandboxes] {
             histogram.with_label_values::<&str>(&[]);
         }
         for reason in POD_REASONS.iter().chain(&[OTHER]) {
@@ -153,10 +182,17 @@ impl Families {
         for signal in Signal::ALL.map(Signal::name).iter().chain(&LIMIT_SIGNALS).chain(&[OTHER]) {
             self.evictions.with_label_values(&[signal]);
         }
+        for resource in PREEMPTION_SIGNALS.iter().chain(&[OTHER]) {
+            self.preemptions.with_label_values(&[resource]);
+        }
+        for (_, size) in IMAGE_SIZES {
+            self.pulls.with_label_values(&[size]);
+        }
+        self.pulls.with_label_values(&[SIZE_UNKNOWN]);
         for cause in STOPS {
             self.grace_used.with_label_values(&[stop_word(cause)]);
         }
-        for stage in [Stage::Sandbox, Stage::Pull, Stage::Create, Stage::Start, Stage::Ready] {
+        for stage in [Stage::Sandbox, Stage::Volumes, Stage::Pull, Stage::Create, Stage::Start, Stage::Ready] {
             self.stages.with_label_values(&[stage_word(stage)]);
         }
         for role in ["container", "init_container", "ephemeral_container"] {
@@ -199,6 +235,12 @@ impl Families {
                 let signal = Signal::named(signal).map_or_else(|| known(signal, &LIMIT_SIGNALS), Signal::name);
                 self.evictions.with_label_values(&[signal]).inc();
             }
+            Measure::Preempted(resource) => {
+                self.preemptions.with_label_values(&[known(resource, PREEMPTION_SIGNALS)]).inc();
+            }
+            Measure::SandboxMade(took) => observe_time(&self.sandboxes, &[], took),
+            Measure::Pulled { size_bytes, took } => observe_time(&self.pulls, &[size_word(*size_bytes)], took),
+            Measure::FellBackToHttp => self.http_fallbacks.inc(),
             Measure::Stage(stage, took) => {
                 observe_time(&self.stages, &[stage_word(*stage)], took);
                 if *stage == Stage::Sandbox {
@@ -208,6 +250,8 @@ impl Families {
             Measure::StageFailed { stage: Stage::Sandbox, reason, .. } => {
                 self.pods_started.inc();
                 self.pods_started_errors.with_label_values(&[known(reason, POD_REASONS)]).inc();
+                // Without its volumes it never came to a sandbox.
+                self.sandbox_errors.inc_by(u64::from(reason == "FailedCreatePodSandBox"));
             }
             Measure::StageFailed { role, reason, .. } => {
                 let role = role_word(role.unwrap_or(Role::Regular));
@@ -220,6 +264,7 @@ impl Families {
             Measure::Hook { hook, handler, end, took } => {
                 observe_time(&self.hooks, &[hook_word(*hook), handler], took);
                 self.hook_runs.with_label_values(&[hook_word(*hook), handler, end]).inc();
+                self.sleeps_cut.inc_by(u64::from(*handler == "sleep" && matches!(*end, "cancelled" | "container_ended")));
             }
             Measure::Probe { probe, result, took } => {
                 self.probes.with_label_values(&[probe.to_string().as_str(), result]).inc();
@@ -300,6 +345,7 @@ const fn hook_word(hook: Hook) -> &'static str {
 const fn stage_word(stage: Stage) -> &'static str {
     match stage {
         Stage::Sandbox => "sandbox",
+        Stage::Volumes => "volumes",
         Stage::Pull => "pull",
         Stage::Create => "create",
         Stage::Start => "start",
@@ -307,7 +353,30 @@ const fn stage_word(stage: Stage) -> &'static str {
     }
 }
 
+/// The size of an image as the reference puts it.
+fn size_word(bytes: u64) -> &'static str {
+    let size = IMAGE_SIZES.iter().rfind(|(least, _)| *least <= bytes).filter(|_| bytes > 0);
+    size.map_or(SIZE_UNKNOWN, |(_, word)| *word)
+}
+
 const OTHER: &str = "Other";
+const PREEMPTION_SIGNALS: &[&str] = &["pods", "cpu", "memory", "ephemeral-storage"];
+const SIZE_UNKNOWN: &str = "N/A";
+/// From so many bytes on, an image is of this size: the reference's words.
+const IMAGE_SIZES: [(u64, &str); 12] = [
+    (0, "0-10MB"),
+    (10 << 20, "10MB-100MB"),
+    (100 << 20, "100MB-500MB"),
+    (500 << 20, "500MB-1GB"),
+    (1 << 30, "1GB-5GB"),
+    (5 << 30, "5GB-10GB"),
+    (10 << 30, "10GB-20GB"),
+    (20 << 30, "20GB-30GB"),
+    (30 << 30, "30GB-40GB"),
+    (40 << 30, "40GB-60GB"),
+    (60 << 30, "60GB-100GB"),
+    (100 << 30, "GT100GB"),
+];
 const POD_REASONS: &[&str] = &["FailedCreatePodSandBox", "FailedMount"];
 const CONTAINER_REASONS: &[&str] = &["CreateContainerConfigError", "CreateContainerError", "ErrImagePull", "RunContainerError"];
 const EXIT_REASONS: &[&str] = &["Completed", "ContainerStatusUnknown", "Error", "OOMKilled", "StartError"];
@@ -351,6 +420,11 @@ const POD_BUCKETS: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0, 480.0, 600.0,
     900.0, 1200.0, 1800.0, 2700.0, 3600.0,
 ];
+/// Seconds until a sandbox is there: the reference's.
+const RUN_BUCKETS: &[f64] = prometheus::DEFAULT_BUCKETS;
+/// Seconds of pulls: the reference's.
+const PULL_BUCKETS: &[f64] =
+    &[1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0, 480.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0];
 /// Seconds that a probe is late: anything above a second is trouble.
 const LATENESS_BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 /// Parts of a grace period.

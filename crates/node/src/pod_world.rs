@@ -553,6 +553,8 @@ impl<R: Runtime> PodWorld<R> {
                     // k8s: 3.d.17
                     Ok(answer) => {
                         facts.http_status = Some(answer.status);
+                        // k8s: 3.d.21
+                        facts.fell_back_to_http = answer.fell_back_to_http;
                         HookOutcome::Succeeded
                     }
                     Err(error) => {
@@ -666,6 +668,7 @@ fn no_facts(hook: &RunHook) -> HookFacts {
         finished_at: convert::moment(clock::moment()),
         exit_code: None,
         http_status: None,
+        fell_back_to_http: false,
         error: None,
         missed_stdout: String::new(),
         missed_stderr: String::new(),

@@ -61,7 +61,7 @@ fn exec_outcome(command: &[String], timeout: Duration, ended: Result<ExecResult,
 fn http_outcome(answered: Result<HttpAnswer, HttpError>) -> ProbeOutcome {
     match answered {
         Ok(HttpAnswer { status: 200..=299, .. }) => ProbeOutcome::Success,
-        Ok(HttpAnswer { status: 300..=399, body }) => {
+        Ok(HttpAnswer { status: 300..=399, body, .. }) => {
             let body = String::from_utf8_lossy(&body);
             ProbeOutcome::Warning { output: format!("Probe terminated redirects, Response body: {body}") }
         }

@@ -53,6 +53,8 @@ pub struct ExecOptions {
     pub command: Vec<String>,
     /// The streams that are wanted.
     pub streams: Streams,
+    /// The name of the user who asks.
+    pub user: String,
 }
 
 /// Streams of a session.

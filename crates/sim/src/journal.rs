@@ -54,7 +54,7 @@ impl Writer {
 
     fn take(&mut self, story: &Story, at: Timestamp, what: &What) {
         match what {
-            What::Asked(kill, _) => self.push(at, Record::Kill(Kill { kill: *kill, by: None, eviction: None, rejection: None })),
+            What::Asked(kill, _) => self.push(at, Record::Kill(Kill::plain(*kill, None))),
             What::Told(event) => self.push(at, Record::Event(event.clone())),
             What::Did(step) => self.push(at, Record::Action(step.clone())),
             What::Shown(status) => {

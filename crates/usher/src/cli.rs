@@ -157,7 +157,7 @@ enum Command {
     Attach(Attach),
     /// Show what happened to pods, as Kubernetes Events
     Events(commands::events::Events),
-    /// Print the journal of a pod, also of one that is gone
+    /// Print the journal of a pod, also of one that is gone, or list all journals
     Journal(JournalOf),
     /// Draw a pod's life to scale, also of one that is gone
     Timeline(Timeline),
@@ -323,9 +323,9 @@ pub(crate) struct Attach {
 /// What `usher journal` takes.
 #[derive(Debug, Args)]
 pub(crate) struct JournalOf {
-    /// Pod by name, namespace/name or uid; the newest of that name
+    /// Pod by name, namespace/name, uid or the first characters of its uid; the newest of that name. Without it, all journals are listed
     #[arg(value_name = "POD")]
-    pub(crate) pod: String,
+    pub(crate) pod: Option<String>,
     /// The story as text, or the journal as JSON lines
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
@@ -334,7 +334,7 @@ pub(crate) struct JournalOf {
 /// What `usher timeline` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Timeline {
-    /// Pod by name, namespace/name or uid; the newest of that name
+    /// Pod by name, namespace/name, uid or the first characters of its uid; the newest of that name
     #[arg(value_name = "POD")]
     pub(crate) pod: String,
     /// What to write
@@ -362,7 +362,7 @@ pub(crate) enum Chart {
 /// What `usher why` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// Pod by name, namespace/name or uid; the newest of that name
+    /// Pod by name, namespace/name, uid or the first characters of its uid; the newest of that name
     #[arg(value_name = "POD")]
     pub(crate) pod: String,
     /// Container; the pod and all of them if not given

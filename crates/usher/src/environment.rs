@@ -15,6 +15,8 @@ pub(crate) const NO_COLOR: &str = "NO_COLOR";
 
 /// Address of an OpenTelemetry collector; `--otlp-endpoint` wins. The specification's name.
 pub(crate) const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// Headers of the requests to that collector: `NAME=VALUE`, separated by commas, values percent-encoded. The specification's name.
+pub(crate) const OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 /// Where the service manager listens: a path, or `@` and a name. systemd's name.
 pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";

@@ -264,3 +264,40 @@ fn a_port_that_no_container_names_is_refused_before_anything_is_made() {
     assert!(said.contains("pod shell-pid1 names no port \"web\" (it names: none)"), "{said}");
     assert!(!machine.root().join("journals").exists());
 }
+
+/// The template of a workload, with its restart policy and what its shell does.
+fn workload(head: &str, pad: usize, restart: &str, script: &str) -> String {
+    let template = format!(
+        "metadata: {{labels: {{app: web}}}}\nspec:\n  restartPolicy: {restart}\n  terminationGracePeriodSeconds: 3\n  containers:\n  - name: app\n    \
+         image: tapp:1\n    imagePullPolicy: Never\n    command: [sh, -c, '{script}']\n"
+    );
+    let template: String = template.lines().map(|line| format!("{}{line}\n", " ".repeat(pad))).collect();
+    format!("{head}\n{template}")
+}
+
+#[test]
+fn any_kind_with_a_pod_template_is_tested() {
+    let Some(machine) = Machine::new("any_kind_with_a_pod_template_is_tested") else { return };
+    let test = |manifest: &str| {
+        let path = machine.file("workload.yaml", manifest).display().to_string();
+        let output = machine.output(["test", "--keep-for", "0s", "--no-second-start", &path]);
+        (output.status.code(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    };
+    let deployment =
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n  template:";
+    let (code, said) = test(&workload(deployment, 4, "Always", "exec tapp run"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Deployment web is run as one pod: web-") && said.contains("PASSED  default/web-"), "{said}");
+    let (code, said) = test(&workload(deployment, 4, "Always", "sleep 1000; true"));
+    assert_eq!(code, Some(6), "the verdicts are those of a Pod: {said}");
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: sum}\nspec:\n  template:";
+    let (code, said) = test(&workload(job, 4, "Never", "echo 42"));
+    assert_eq!(code, Some(0), "a job may end: {said}");
+    assert!(said.contains("Job sum is run as one pod: sum-") && said.contains("the pod ended by itself, and may"), "{said}");
+    let (code, said) = test(&workload(job, 4, "Never", "exit 3"));
+    assert_eq!(code, Some(2), "but not badly: {said}");
+    let template = "apiVersion: v1\nkind: PodTemplate\nmetadata: {name: base}\ntemplate:";
+    let (code, said) = test(&workload(template, 2, "Always", "exec tapp run"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("PodTemplate base is run as one pod: base-"), "{said}");
+}

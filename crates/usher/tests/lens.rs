@@ -248,3 +248,164 @@ containers: [{name: app, image: "tapp:1", imagePullPolicy: Never, command: [tapp
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("it has format 9, this usher reads formats 1 to 2"), "{said}");
 }
+
+/// Whatever a journal lacks, who reads it is told, in every form.
+#[test]
+fn a_journal_with_gaps_says_so_in_every_form() {
+    let Some(machine) = Machine::new("a_journal_with_gaps_says_so_in_every_form") else { return };
+    let manifest = pod(
+        "gappy",
+        r#"restartPolicy: Never
+containers: [{name: app, image: "tapp:1", imagePullPolicy: Never, command: [tapp, say, hello]}]"#,
+    );
+    let ended = machine.run(&manifest, &[]).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.story());
+    let path = journal_files(&machine).pop().expect("a journal");
+    let whole = fs::read_to_string(&path).expect("the journal");
+    let lines: Vec<&str> = whole.lines().collect();
+    let heading = lines[0];
+    let continued = heading.replace("\"seq\":0", "\"seq\":40").replace("\"resumed\":false", "\"resumed\":false,\"continued\":true");
+    let renumbered = lines[1..]
+        .iter()
+        .enumerate()
+        .map(|(number, line)| line.replace(&format!("\"seq\":{}", number + 1), &format!("\"seq\":{}", number + 41)));
+    let renumbered: Vec<String> = renumbered.collect();
+    let cut = std::iter::once(continued).chain(renumbered).collect::<Vec<_>>().join("\n");
+    let gappy = [&lines[..3], &lines[5..]].concat().join("\n");
+    let torn = format!("{}\n{{\"seq\":", lines.join("\n"));
+    for (text, of_journal, of_life) in [
+        (cut.as_str(), "the first 40 entries are gone: the journal was full", "the beginning of this life is gone: the journal was full"),
+        (&gappy, "2 entries are missing: the disk refused them", "2 entries are missing: the disk refused them"),
+        (&torn, "1 line cannot be read and is left out", "1 line cannot be read and is left out"),
+    ] {
+        fs::write(&path, text).expect("the journal");
+        assert!(say(&machine, &["journal", "gappy"]).starts_with(&format!("note: {of_journal}")), "{of_journal}");
+        let json = machine.output(["journal", "gappy", "-o", "json"]);
+        assert!(String::from_utf8_lossy(&json.stderr).starts_with(&format!("note: {of_journal}")), "{json:?}");
+        assert!(json.stdout.starts_with(b"{\"seq\":"), "what programs read is entries only");
+        for form in ["text", "svg", "html", "json"] {
+            let chart = say(&machine, &["timeline", "gappy", "-o", form]);
+            assert!(chart.contains(of_life), "{form}: {chart}");
+        }
+        let why = say(&machine, &["why", "gappy"]);
+        assert!(why.contains(&format!("note: {of_life}")), "{why}");
+    }
+    fs::write(&path, &whole).expect("the journal");
+    for arguments in [&["journal", "gappy"][..], &["timeline", "gappy"], &["why", "gappy"]] {
+        assert!(!say(&machine, arguments).contains("note:"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn lives_that_are_gone_are_listed_and_found_by_the_beginning_of_their_uid() {
+    let Some(machine) = Machine::new("lives_that_are_gone_are_listed_and_found_by_the_beginning_of_their_uid") else { return };
+    assert!(say(&machine, &["journal"]).starts_with("no journals in "));
+    let run = |name: &str, code: i32| {
+        let command = format!("[sh, -c, exit {code}]");
+        let spec =
+            format!("restartPolicy: Never\ncontainers: [{{name: app, image: \"tapp:1\", imagePullPolicy: Never, command: {command}}}]");
+        assert_eq!(machine.run(&pod(name, &spec), &[]).end().code, Some(code));
+    };
+    run("good", 0);
+    run("bad", 1);
+    let table = say(&machine, &["journal"]);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAMESPACE", "NAME", "UID", "BEGAN", "LIVED", "END", "KIB"], "{table}");
+    assert_eq!((rows.len(), rows[1][..2].to_vec(), rows[2][..2].to_vec()), (3, vec!["default", "good"], vec!["default", "bad"]), "{table}");
+    assert!(rows[1].contains(&"Succeeded") && rows[2].contains(&"Failed"), "{table}");
+    let list: Value = serde_json::from_str(&say(&machine, &["journal", "-o", "json"])).expect("JSON");
+    let (good, bad) = (&list[0], &list[1]);
+    assert_eq!((&good["name"], &good["phase"], &good["isDriven"]), (&"good".into(), &"Succeeded".into(), &false.into()), "{list}");
+    assert!(
+        good["beganNanos"].as_u64() < good["endedNanos"].as_u64() && good["endedNanos"].as_u64() < bad["beganNanos"].as_u64(),
+        "{list}"
+    );
+    assert!(good["bytes"].as_u64().is_some_and(|bytes| bytes > 1000), "{list}");
+    let uid = bad["uid"].as_str().expect("a uid");
+    assert!(say(&machine, &["why", &uid[..8]]).contains("Pod default/bad is gone"));
+    assert!(say(&machine, &["journal", &uid[..8]]).contains(uid));
+    let short = machine.output(["why", &uid[..2]]);
+    assert_eq!(short.status.code(), Some(125), "{short:?}");
+    // One that cannot be read does not hide the others.
+    fs::write(machine.root().join("journals/default_broken_uid.jsonl"), "nothing\n").expect("a file");
+    let output = machine.output(["journal"]);
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("good"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("default_broken_uid.jsonl"), "{output:?}");
+}
+
+// k8s: 3.d.20, 3.d.21
+#[test]
+fn a_hook_that_fell_back_to_http_is_told_of_as_such() {
+    let Some(machine) = Machine::new("a_hook_that_fell_back_to_http_is_told_of_as_such") else { return };
+    let manifest = pod(
+        "plain",
+        r#"terminationGracePeriodSeconds: 5
+containers:
+- name: app
+  image: tapp:1
+  imagePullPolicy: Never
+  command: [tapp, run, --http, "8080"]
+  readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+  lifecycle: {preStop: {httpGet: {scheme: HTTPS, path: /status/204, port: 8080}}}"#,
+    );
+    let mut running = machine.run(&manifest, &[]);
+    running.wait_for("ready", |entry| entry["status"]["containerStatuses"][0]["ready"] == true);
+    running.interrupt();
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.story());
+    let hook = &ended.find(|entry| entry["hook"].is_object()).expect("the run")["hook"];
+    assert_eq!((&hook["fellBackToHttp"], &hook["httpStatus"]), (&true.into(), &204.into()), "{hook}");
+    assert!(!ended.events().iter().any(|event| event.contains("LifecycleHTTPFallback")), "the reference's Event never reaches the API");
+    assert!(say(&machine, &["journal", "plain"]).contains("preStop: the server does not speak HTTPS and was asked over HTTP"));
+    let words = "answered with status 204, over HTTP because the server does not speak HTTPS";
+    assert!(say(&machine, &["timeline", "plain", "-o", "html"]).contains(words));
+    let tested =
+        machine.output(["test", "--no-second-start", "--keep-for", "0s", &machine.file("pod.yaml", &manifest).display().to_string()]);
+    let tested = String::from_utf8_lossy(&tested.stdout).into_owned();
+    assert!(tested.contains("over HTTP because the server does not speak HTTPS"), "{tested}");
+}
+
+#[test]
+fn a_session_stands_in_the_journal_and_explains_the_end_that_it_brought() {
+    let Some(machine) = Machine::new("a_session_stands_in_the_journal_and_explains_the_end_that_it_brought") else { return };
+    let manifest = pod(
+        "visited",
+        r#"restartPolicy: Never
+terminationGracePeriodSeconds: 5
+containers: [{name: app, image: "tapp:1", imagePullPolicy: Never, command: [tapp, run]}]"#,
+    );
+    let mut running = machine.run(&manifest, &[]);
+    running.wait_running("app");
+    let exec = |words: &[&str]| {
+        // What the machine adds to a command line comes after the command here.
+        let mut command = machine.usher([&["exec", "visited", "--"], words].concat());
+        command.env("USHER_ROOT", machine.root()).output().expect("usher runs")
+    };
+    assert_eq!(exec(&["sh", "-c", "exit 3"]).status.code(), Some(3));
+    running.wait_for("the end of the session", |entry| entry["session"]["exitCode"] == 3);
+    exec(&["sh", "-c", "kill 1"]);
+    let ended = running.end();
+    let sessions: Vec<&Value> = ended.entries.iter().filter(|entry| entry["session"].is_object()).map(|entry| &entry["session"]).collect();
+    assert!(sessions.len() >= 3, "{}", ended.story());
+    assert_eq!((&sessions[0]["verb"], &sessions[0]["container"]), (&"exec".into(), &"app".into()));
+    assert_eq!(sessions[0]["command"].as_array().map(|words| words[..3].to_vec()), Some(vec!["sh".into(), "-c".into(), "exit 3".into()]));
+    assert_eq!((sessions[0]["id"].clone(), sessions[0]["finishedAt"].is_null()), (sessions[1]["id"].clone(), true), "begin and end");
+    assert!(sessions[0]["by"].as_str().is_some_and(|by| by.starts_with("usher (process ")), "{}", sessions[0]);
+    let kept = |entry: &Value| entry["runtime"]["runtimeEvent"] == "ExecStarted" && !entry["seq"].is_null();
+    assert_eq!(ended.find(kept), None, "a bare id tells nobody anything");
+    let why = say(&machine, &["why", "visited", "app"]);
+    assert!(why.contains("ran `sh -c kill 1") && why.contains("before"), "{why}");
+    assert!(say(&machine, &["journal", "visited"]).contains("session over with 3 after "));
+    let chart = say(&machine, &["timeline", "visited"]);
+    assert!(chart.lines().any(|line| line.contains("  sessions") && line.contains('┊')), "{chart}");
+}
+
+#[test]
+fn a_chart_among_json_lines_is_refused() {
+    let Some(machine) = Machine::without_images("a_chart_among_json_lines_is_refused") else { return };
+    let path = machine.file("pod.yaml", &pod("any", "containers: [{name: app, image: x}]")).display().to_string();
+    let output = machine.output(["run", &path, "-o", "json", "--timeline"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains("--timeline") && said.contains("-o json"), "{said}");
+}

@@ -262,3 +262,31 @@ spec:
     }
     assert_eq!(lint(&["--journal", "--fail-on", "note"]).status.code(), Some(1), "all journals are read where none is named");
 }
+
+#[test]
+fn a_shell_that_dropped_its_signal_in_a_run_is_proof() {
+    let Some(machine) = Machine::new("a_shell_that_dropped_its_signal_in_a_run_is_proof") else { return };
+    // What `eval` does, no rule can read.
+    let manifest = "apiVersion: v1
+kind: Pod
+metadata: {name: proof}
+spec:
+  terminationGracePeriodSeconds: 2
+  containers:
+  - name: app
+    image: tapp:1
+    command: [sh, -c, 'eval \"while sleep 0.1; do true; done\"']
+";
+    let path = machine.file("proof.yaml", manifest).display().to_string();
+    assert_eq!(machine.output(["lint", &path, "--fail-on", "note"]).status.code(), Some(0), "nothing is known yet");
+    let mut running = machine.run(manifest, &[]);
+    running.wait_running("app");
+    running.interrupt();
+    assert_eq!(running.end().code, Some(2));
+    let text = stdout(&machine.output(["lint", &path, "--journal=proof"]));
+    assert!(
+        text.starts_with("warning[USH501]: process 1 of app was a shell in a measured run, and the stop signal came to nothing"),
+        "{text}"
+    );
+    assert!(text.contains("`sh` had no handler for it, so the kernel dropped it") && !text.contains("USH102"), "{text}");
+}

@@ -221,3 +221,25 @@ fn without_a_terminal_nothing_of_a_bar_is_printed() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
 }
+
+#[test]
+fn a_pull_is_kept_with_its_bytes_its_time_and_its_speed() {
+    let Some(machine) = Machine::without_images("a_pull_is_kept_with_its_bytes_its_time_and_its_speed") else { return };
+    let layer = shell_layer(machine.path());
+    let bytes = layer.len() as u64;
+    let registry = Registry::slow(layer);
+    let ended = machine.run(&pod(&registry, "slow"), &[]).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.story());
+    let pull = &ended.find(|entry| entry["pull"].is_object()).expect("the pull is kept")["pull"];
+    assert_eq!((&pull["bytes"], &pull["totalBytes"], &pull["layers"]), (&bytes.into(), &bytes.into(), &1.into()), "{pull}");
+    let took = &pull["took"];
+    let took = took["secs"].as_f64().expect("seconds") + took["nanos"].as_f64().expect("nanoseconds") / 1e9;
+    // The registry pauses after each of more than ten pieces.
+    assert!((0.4..60.0).contains(&took), "{pull}");
+    let told = machine.output(["journal", "slow"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let line = told.lines().find(|line| line.contains("the pull of")).unwrap_or_else(|| panic!("no pull in {told}"));
+    let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
+    assert!(line.contains(&format!("brought {} in ", mib(bytes as f64))), "{line}");
+    assert!(line.ends_with(&format!(", {}/s", mib(bytes as f64 / took))), "{line}, {took} s");
+}

@@ -11,6 +11,9 @@ use crate::workload::WorkloadKind;
 /// its connections.
 const DRAIN_SECONDS_MIN: f64 = 5.0;
 
+/// A SIGKILL is as exact as this: a drain that it cut off was measured to be that much shorter or longer.
+const KILL_SECONDS: f64 = 0.1;
+
 /// What is said of a time.
 fn says(time: &Time, what: &str) -> String {
     match time.origin {
@@ -69,25 +72,39 @@ pub(super) fn no_time_to_drain(pod: &PodView<'_>, sink: &mut Sink<'_>) {
             continue;
         }
         match (container.drain_time(), &hook) {
-            (Some(drain), hook) if spent + drain.seconds > grace => cut_drain(pod, container, hook.as_ref(), &drain, sink),
+            (Some(drain), hook) if is_too_short(container, spent + drain.seconds, grace) => {
+                cut_drain(pod, container, hook.as_ref(), &drain, sink)
+            }
             (None, Some(hook)) if grace - spent < DRAIN_SECONDS_MIN && spent * 2.0 >= grace => little_left(pod, container, hook, sink),
             _ => {}
         }
     }
 }
 
+/// Whether hook and drain need more than the grace. A drain that was cut off needs longer than it was given.
+fn is_too_short(container: &ContainerView<'_>, needed: f64, grace: f64) -> bool {
+    needed > grace || (container.was_cut_off() && needed + KILL_SECONDS >= grace)
+}
+
 fn cut_drain(pod: &PodView<'_>, container: &ContainerView<'_>, hook: Option<&Time>, drain: &Time, sink: &mut Sink<'_>) {
     let (grace, name) = (pod.grace_seconds(), &container.container.name);
     let (grace_note, default) = grace_words(pod);
+    let more = if container.was_cut_off() { "more than " } else { "" };
     let (message, sum) = match hook {
         Some(hook) => {
             let sum = hook.seconds + drain.seconds;
             let (hook, drain, sum_shown) = (shown(hook.seconds), shown(drain.seconds), shown(sum));
-            (format!("{name} needs {sum_shown} to stop ({hook} of preStop, then {drain} of drain), but its grace is {}", shown(grace)), sum)
+            (
+                format!(
+                    "{name} needs {more}{sum_shown} to stop ({hook} of preStop, then {drain} of drain), but its grace is {}",
+                    shown(grace)
+                ),
+                sum,
+            )
         }
         None => {
             let needed = shown(drain.seconds);
-            (format!("{name} needs {needed} to drain, but its grace is {}", shown(grace)), drain.seconds)
+            (format!("{name} needs {more}{needed} to drain, but its grace is {}", shown(grace)), drain.seconds)
         }
     };
     let draft = sink.value(&drain.path, message).note(says(drain, "the drain"));
@@ -95,7 +112,15 @@ fn cut_drain(pod: &PodView<'_>, container: &ContainerView<'_>, hook: Option<&Tim
         Some(hook) => draft.see(&hook.path, says(hook, "the hook")),
         None => draft,
     };
-    let draft = draft.see(&pod.grace_path(), grace_note).help(format!("set `{}` to {} or more", pod.grace_path(), sum.ceil()));
+    let draft = draft.see(&pod.grace_path(), grace_note);
+    let draft = if container.was_cut_off() {
+        draft.help(format!(
+            "{name} was killed in a measured run, so it needs longer than was measured: try a `{}` of twice as much",
+            pod.grace_path()
+        ))
+    } else {
+        draft.help(format!("set `{}` to {} or more", pod.grace_path(), sum.ceil()))
+    };
     if let Some(default) = default {
         draft.help(default);
     }

@@ -34,6 +34,7 @@ pub use self::rule::{Level, RULES, Rule};
 pub use self::sarif::sarif;
 pub use self::silence::{IGNORE_ANNOTATION, IGNORE_COMMENT};
 use self::view::{PodView, Sink};
+use crate::defaults::DEFAULT_NAMESPACE;
 use crate::diagnostic::{Diagnostic, Label, Severity};
 use crate::path::{FieldPath, Segment};
 use crate::read::{Document, ReadError, read};
@@ -182,15 +183,32 @@ pub fn lint(source: &Source, context: &Context<'_>) -> Report {
 /// Looks at one object; whether it describes pods.
 fn of_object(document: &Document, context: &Context<'_>, services: &[services::Service], found: &mut Vec<Finding>) -> bool {
     let Some(pod) = shape::of_object(document, found) else { return false };
-    let name = document.name();
-    let measured = context.measured.iter().find(|measured| is_pod_of(&measured.pod, name));
-    let view = PodView::new(document, &pod, context.images, services, measured);
+    let measured = measured(document, context.measured);
+    let view = PodView::new(document, &pod, context.images, services, measured.as_ref());
     for rule in RULES {
         if let Some(check) = rule.check.filter(|_| context.selection.has(rule)) {
             check(&view, &mut Sink { rule, document, found });
         }
     }
     true
+}
+
+/// What all runs of an object's pods have shown together: in its namespace; in `default` if it names none; or else in the first other
+/// namespace in which there were any.
+fn measured(document: &Document, runs: &[Measured]) -> Option<Measured> {
+    let name = document.name();
+    let namespace =
+        document.positions.get("metadata").and_then(|metadata| metadata.get("namespace")?.text()).filter(|name| !name.is_empty());
+    let of_object = || runs.iter().filter(|run| is_pod_of(&run.pod, name));
+    let namespace = match namespace {
+        Some(namespace) => namespace,
+        None if of_object().any(|run| run.namespace == DEFAULT_NAMESPACE) => DEFAULT_NAMESPACE,
+        None => of_object().map(|run| run.namespace.as_str()).min()?,
+    };
+    let mut runs = of_object().filter(|run| run.namespace == namespace);
+    let mut all = runs.next()?.clone();
+    runs.for_each(|run| all.merge(run));
+    Some(all)
 }
 
 /// Whether a pod of that name is one of an object's: its own name, or with what a controller adds to it. What is added

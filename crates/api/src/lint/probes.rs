@@ -62,7 +62,7 @@ pub(super) fn killed_while_starting(pod: &PodView<'_>, sink: &mut Sink<'_>) {
         let name = &container.container.name;
         let path = container.path.child("livenessProbe");
         let expected = container.container.readiness_probe.as_ref().and_then(|probe| probe.initial_delay_seconds).unwrap_or(0);
-        let measured = container.measured.and_then(|measured| measured.ready_seconds).filter(|ready| *ready >= allowance);
+        let measured = container.measured.as_ref().and_then(|measured| measured.ready_seconds).filter(|ready| *ready >= allowance);
         let help =
             "give the start its own time: a startupProbe with a high `failureThreshold` holds the liveness probe back until it succeeds";
         if let Some(ready) = measured {

@@ -1,7 +1,7 @@
 //! Rules about process 1 of a container and the signal that asks it to stop.
 
 use super::facts::ImageFile;
-use super::shell::{Command, Joint, Script};
+use super::shell::{Command, Joint, Script, is_shell};
 use super::view::{ContainerView, PodView, Sink};
 
 /// Images whose `sh` is BusyBox, by a part of their name.
@@ -35,12 +35,36 @@ pub(super) fn shell_swallows_signal(pod: &PodView<'_>, sink: &mut Sink<'_>) {
             // The entrypoint is not known. An image without one, or one that runs what it is given, makes this the command.
             (None, None) => (written, None),
         };
-        let Some(Command::Shell { shell, index, .. }) = Command::of(&argv) else { continue };
-        let Some(script) = container.script(&argv) else { continue };
-        let Some(stays) = stays(pod, container, shell, &argv[0], &script) else { continue };
-        let path = place.unwrap_or_else(|| container.argv_path(index));
-        tell_swallowed(container, &path, shell, stays, &script, sink);
+        let found = match Command::of(&argv) {
+            Some(Command::Shell { shell, index, .. }) => container.script(&argv).and_then(|script| {
+                let stays = stays(pod, container, shell, &argv[0], &script)?;
+                Some((shell, index, stays, script))
+            }),
+            Some(Command::Program(_)) | None => None,
+        };
+        match found {
+            Some((shell, index, stays, script)) => {
+                let path = place.unwrap_or_else(|| container.argv_path(index));
+                tell_swallowed(container, &path, shell, stays, &script, sink);
+            }
+            None => tell_measured(container, sink),
+        }
     }
+}
+
+/// The shell that a measured run has shown to let the stop signal come to nothing.
+fn swallowing_shell<'a>(container: &'a ContainerView<'_>) -> Option<&'a str> {
+    container.measured.as_ref()?.swallowed_by.as_deref().filter(|process| is_shell(process))
+}
+
+/// Nothing in the manifest says so, and yet it was so.
+fn tell_measured(container: &ContainerView<'_>, sink: &mut Sink<'_>) {
+    let Some(process) = swallowing_shell(container) else { return };
+    let name = &container.container.name;
+    let message = format!("process 1 of {name} was a shell in a measured run, and the stop signal came to nothing");
+    let draft =
+        sink.value(&container.path.child("name"), message).note(format!("`{process}` had no handler for it, so the kernel dropped it"));
+    draft.help("start the program that is to stop with `exec` as the last command, or handle the signal: `trap 'kill $!' TERM`");
 }
 
 fn tell_swallowed(
@@ -59,7 +83,12 @@ fn tell_swallowed(
         Stays::Busy(why) => draft.note(why),
         Stays::Habit => draft.note(format!("`{shell}` may stay while `{last}` runs")),
     };
-    let draft = draft.help("a shell as process 1 ignores SIGTERM: the grace period passes, then everything is killed");
+    let draft = match swallowing_shell(container) {
+        Some(process) => {
+            draft.help(format!("a measured run has shown it: `{process}` had no handler for the stop signal, and the kernel dropped it"))
+        }
+        None => draft.help("a shell as process 1 ignores SIGTERM: the grace period passes, then everything is killed"),
+    };
     match stays {
         Stays::Habit => draft.help(format!("write `exec {last} …`, so that it takes the place of the shell")),
         Stays::Busy(_) => {

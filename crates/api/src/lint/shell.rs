@@ -12,6 +12,11 @@ use self::lex::{Token, lex};
 /// Names of shells that take a script behind `-c`.
 const SHELLS: &[&str] = &["sh", "bash", "ash", "dash", "ksh", "zsh"];
 
+/// Whether a process of this name is a shell.
+pub(super) fn is_shell(process: &str) -> bool {
+    SHELLS.contains(&process)
+}
+
 /// What shells do themselves, so that no program is needed for it.
 const BUILTINS: &[&str] = &[
     ".", ":", "[", "[[", "alias", "bg", "break", "cd", "command", "continue", "declare", "echo", "eval", "exec", "exit", "export", "false",

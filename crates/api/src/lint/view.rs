@@ -94,7 +94,7 @@ impl<'a> PodView<'a> {
     ) -> Self {
         let Described { template, spec, labels } = described;
         let path = template.path.child("spec");
-        let measured = |container: &Container| measured?.containers.get(&container.name).copied();
+        let measured = |container: &Container| measured?.containers.get(&container.name).cloned();
         let init = spec.init_containers.iter().flatten().enumerate().map(|(index, container)| {
             let sidecar = container.restart_policy.as_deref() == Some("Always");
             (container, if sidecar { Role::Sidecar } else { Role::Init }, path.child("initContainers").index(index))
@@ -224,7 +224,7 @@ impl<'a> ContainerView<'a> {
     /// How long a hook takes at the least; `None` where nothing is known.
     pub(super) fn hook_time(&self, hook: &Hook<'_>) -> Option<Time> {
         let written = written_time(self, hook);
-        let measured = self.measured.and_then(|measured| match hook.name {
+        let measured = self.measured.as_ref().and_then(|measured| match hook.name {
             "postStart" => measured.post_start_seconds,
             _ => measured.pre_stop_seconds,
         });
@@ -240,9 +240,14 @@ impl<'a> ContainerView<'a> {
     /// How long its process takes to stop, where the manifest or a run says so.
     pub(super) fn drain_time(&self) -> Option<Time> {
         let written = super::drain::written(self);
-        let measured = self.measured.and_then(|measured| measured.drain_seconds);
+        let measured = self.measured.as_ref().and_then(|measured| measured.drain_seconds);
         let measured = measured.map(|seconds| Time { seconds, origin: Origin::Measured, path: self.path.child("name") });
         [written, measured].into_iter().flatten().max_by(|a, b| a.seconds.total_cmp(&b.seconds))
+    }
+
+    /// Whether a run had to be killed although its process did something with the stop signal: it needs longer than was measured.
+    pub(super) fn was_cut_off(&self) -> bool {
+        self.measured.as_ref().is_some_and(|measured| measured.killed && measured.drain_seconds.is_some())
     }
 
     /// The container's own command line as far as the manifest gives it.

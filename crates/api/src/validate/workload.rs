@@ -40,7 +40,7 @@ fn validate_selected(replica: &Replica, template: &FieldPath, errors: &mut Error
             WorkloadKind::StatefulSet => "empty selector is invalid for statefulset",
             WorkloadKind::ReplicaSet => "empty selector is invalid for deployment",
             WorkloadKind::ReplicationController => return errors.push(FieldError::required(&path, "")),
-            WorkloadKind::Job | WorkloadKind::CronJob => return,
+            WorkloadKind::Job | WorkloadKind::CronJob | WorkloadKind::PodTemplate => return,
         };
         return errors.push(FieldError::invalid(&path, BadValue::Raw("{}".to_owned()), what));
     }
@@ -70,7 +70,8 @@ fn is_selected(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> b
 
 /// Pods of a Job end, those of everything else do not.
 fn validate_ends(replica: &Replica, spec: &FieldPath, errors: &mut Errors) {
-    let Some(own) = &replica.pod.spec else { return };
+    // Whether the Pods of a mere template end is not known.
+    let Some(own) = replica.pod.spec.as_ref().filter(|_| replica.kind != WorkloadKind::PodTemplate) else { return };
     let policy = text(&own.restart_policy);
     let path = spec.child("restartPolicy");
     if replica.kind.is_job() {
@@ -89,7 +90,8 @@ fn validate_ends(replica: &Replica, spec: &FieldPath, errors: &mut Errors) {
             | WorkloadKind::DaemonSet
             | WorkloadKind::ReplicationController
             | WorkloadKind::Job
-            | WorkloadKind::CronJob => replica.kind.name(),
+            | WorkloadKind::CronJob
+            | WorkloadKind::PodTemplate => replica.kind.name(),
         };
         let detail = format!("activeDeadlineSeconds in {owner} is not Supported");
         errors.push(FieldError::forbidden(&spec.child("activeDeadlineSeconds"), detail));

@@ -38,6 +38,9 @@ pub fn page(life: &Life, lanes: &Lanes, answers: &[Answer]) -> String {
         life.phase().map_or_else(String::new, |phase| format!("{:?}", phase.phase)),
         escaped(&life.uid)
     );
+    for notice in life.notices() {
+        let _ = writeln!(html, "<p class=\"soft\">Note: {}</p>", escaped(&notice));
+    }
     let _ = writeln!(
         html,
         "<figure class=\"chart\" tabindex=\"0\" aria-label=\"timeline\">\n{}</figure>",

@@ -35,7 +35,11 @@ pub fn diagram(life: &Life, lanes: &Lanes) -> String {
                 let _ = writeln!(text, "  {} :{tag}{from}, {}", plain(&label), to.max(from + 1));
             }
             for mark in &row.marks {
-                let tag = if matches!(mark.kind, MarkKind::EndedWell | MarkKind::Passed | MarkKind::Asked) { "" } else { "crit, " };
+                let tag = if matches!(mark.kind, MarkKind::EndedWell | MarkKind::Passed | MarkKind::Asked | MarkKind::Session) {
+                    ""
+                } else {
+                    "crit, "
+                };
                 let _ = writeln!(text, "  {} :{tag}milestone, {}, 0ms", plain(&mark.text), millis(mark.at));
             }
         }

@@ -46,7 +46,10 @@ fn paint(life: &Life, lanes: &Lanes, heading: f64) -> String {
     let mut svg = String::new();
     let painter = Painter::new(lanes, heading + AXIS);
     let legend = painter.legend_lines();
-    let height = painter.bottom + 14.0 + legend.len() as f64 * LEGEND_LINE + 10.0;
+    // A page says it in words of its own.
+    let notices = if heading > 0.0 { life.notices() } else { Vec::new() };
+    let below = (legend.len() + notices.len()) as f64 * LEGEND_LINE;
+    let height = painter.bottom + 14.0 + below + 10.0;
     let title = format!("{}/{}", life.namespace, life.name);
     let _ = write!(
         svg,
@@ -72,6 +75,11 @@ fn paint(life: &Life, lanes: &Lanes, heading: f64) -> String {
         }
     }
     painter.legend(&legend, &mut svg);
+    let mut y = painter.bottom + 26.0 + legend.len() as f64 * LEGEND_LINE;
+    for notice in notices {
+        let _ = writeln!(svg, "<text class=\"note\" x=\"20\" y=\"{y}\">Note: {}</text>", escaped(&notice));
+        y += LEGEND_LINE;
+    }
     let _ = writeln!(svg, "<desc>made by {GENERATOR}</desc>\n</svg>");
     svg
 }
@@ -289,6 +297,7 @@ const fn mark_class(kind: MarkKind) -> &'static str {
     match kind {
         MarkKind::Asked => "warn",
         MarkKind::Signal => "signal",
+        MarkKind::Session => "session",
         MarkKind::EndedWell | MarkKind::Passed => "good",
         MarkKind::Kill | MarkKind::OutOfMemory | MarkKind::EndedBadly | MarkKind::Failed | MarkKind::Unhealthy => "bad",
     }
@@ -305,6 +314,7 @@ const fn mark_shape(kind: MarkKind) -> &'static str {
         MarkKind::EndedBadly => "<circle r=\"5.5\"/><path class=\"hole\" d=\"M-2.4-2.4 2.4 2.4M2.4-2.4-2.4 2.4\"/>",
         MarkKind::Failed => "<path d=\"M-1.8-7H1.8L1 2H-1ZM-1.6 3.4H1.6V6.6H-1.6Z\"/>",
         MarkKind::Passed => "<path d=\"M-6 0-4-2-1.5.5 4-5 6-3-1.5 4.5Z\"/>",
+        MarkKind::Session => "<path d=\"M-1-6H1V6H-1Z\"/>",
         MarkKind::Unhealthy => "<path d=\"M-5-3.5-3.5-5 0-1.5 3.5-5 5-3.5 1.5 0 5 3.5 3.5 5 0 1.5-3.5 5-5 3.5-1.5 0Z\"/>",
     }
 }
@@ -332,4 +342,4 @@ font-family:ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',
 .usher-chart .bar.gate-closed{fill:var(--amber)}.usher-chart .bar.gate-open{fill:var(--run)}\
 .usher-chart .bar.grace-used{fill:var(--warn)}.usher-chart .bar.grace-left{fill:var(--pale)}\
 .usher-chart .mark{stroke:var(--paper);stroke-width:1.6;paint-order:stroke}.usher-chart .mark.good{fill:var(--good)}.usher-chart .mark.bad{fill:var(--bad)}\
-.usher-chart .mark.warn{fill:var(--warn)}.usher-chart .mark.signal{fill:var(--signal)}.usher-chart .hole{stroke:var(--paper);stroke-width:1.8;fill:none}";
+.usher-chart .mark.warn{fill:var(--warn)}.usher-chart .mark.signal{fill:var(--signal)}.usher-chart .mark.session{fill:var(--soft)}.usher-chart .hole{stroke:var(--paper);stroke-width:1.8;fill:none}";

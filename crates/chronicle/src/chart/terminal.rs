@@ -228,6 +228,7 @@ const fn mark_glyph(kind: MarkKind) -> (char, Tone) {
         MarkKind::Failed => ('!', Tone::Bad),
         MarkKind::Passed => ('✔', Tone::Good),
         MarkKind::Unhealthy => ('✘', Tone::Bad),
+        MarkKind::Session => ('┊', Tone::Plain),
     }
 }
 

@@ -54,6 +54,8 @@ pub struct View {
     hooks: Vec<Hook>,
     events: Vec<Told>,
     warnings: Vec<String>,
+    /// What is to be known of the journal.
+    notices: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -204,6 +206,7 @@ pub fn view(life: &Life, present: Present) -> View {
         hooks: viewer.hooks(),
         events: newest(&life.events, EVENTS_MAX).iter().map(|(at, event)| viewer.told(*at, event)).collect(),
         warnings: life.warnings.iter().map(|(_, text)| text.clone()).collect(),
+        notices: life.notices(),
     }
 }
 

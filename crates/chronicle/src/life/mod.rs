@@ -13,7 +13,8 @@ use lifecycle::{
 };
 use serde::Serialize;
 
-use crate::record::{MemoryFacts, Moment, ProbeCounts, PullFacts, SignalHandling, VolumeFacts};
+use crate::notices;
+use crate::record::{MemoryFacts, Moment, ProbeCounts, PullFacts, SessionVerb, SignalHandling, VolumeFacts};
 
 /// The life of one pod so far.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +34,8 @@ pub struct Life {
     pub is_cut: bool,
     /// Entries that the disk refused.
     pub lost_entries: u64,
+    /// Lines of the journal that are no entries.
+    pub unreadable_lines: usize,
     /// What the machine knew of the manifest; not in journals of format 1.
     pub spec: Option<PodSpec>,
     /// The engines that drove it.
@@ -194,6 +197,8 @@ pub struct Instance {
     pub stop: Option<(Timestamp, StopCause)>,
     /// Signals that were sent to it.
     pub signals: Vec<Signal>,
+    /// What people did in it, in the order in which they began.
+    pub sessions: Vec<SessionRun>,
     /// Kills by the kernel for lack of memory: when, the count, the cgroup's numbers.
     pub out_of_memory: Vec<(Timestamp, u64, Option<MemoryFacts>)>,
     /// How it ended.
@@ -288,6 +293,8 @@ pub struct HookEnd {
     pub exit_code: Option<i32>,
     /// Status of the answer to its request.
     pub http_status: Option<u16>,
+    /// It was answered over HTTP although HTTPS was asked for.
+    pub fell_back_to_http: bool,
     /// It was out of grace and was cut off.
     pub out_of_grace: bool,
 }
@@ -318,6 +325,30 @@ pub struct ProbeChange {
     pub output: String,
     /// Attempts of the same result in a row that it took.
     pub in_row: u64,
+}
+
+/// Somebody ran a command in the container, or joined its streams.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRun {
+    /// Which.
+    pub id: String,
+    /// What was done.
+    pub verb: SessionVerb,
+    /// The command; none when the streams of the main process were joined.
+    pub command: Vec<String>,
+    /// It had a terminal.
+    pub tty: bool,
+    /// Whose it was.
+    pub by: Option<String>,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// When it was over; `None` if that was never told.
+    pub ended_at: Option<Timestamp>,
+    /// Exit code of its command.
+    pub exit_code: Option<i32>,
+    /// Sessions before it that are not kept.
+    pub left_out: u64,
 }
 
 /// A signal that was sent to a container's main process.
@@ -363,9 +394,18 @@ impl Life {
         reader::read(journal)
     }
 
-    /// The same life for those who may not see what hooks printed.
+    /// What is to be known of the journal that it is read from: gaps, and what is gone.
+    pub fn notices(&self) -> Vec<String> {
+        let beginning = if self.is_cut { Some("the beginning of this life is gone: the journal was full".to_owned()) } else { None };
+        beginning.into_iter().chain(notices::gaps(self.lost_entries, self.unreadable_lines)).collect()
+    }
+
+    /// The same life for those who may not see what hooks printed and what people ran.
     #[must_use]
     pub fn without_output(mut self) -> Self {
+        // A manifest may be looked at; what somebody typed may not.
+        let instances = self.containers.iter_mut().flat_map(|container| &mut container.instances);
+        instances.flat_map(|instance| &mut instance.sessions).for_each(|session| session.command.clear());
         let instances = self.containers.iter_mut().flat_map(|container| &mut container.instances);
         for run in instances.flat_map(|instance| &mut instance.hooks) {
             run.output.clear();

@@ -10,10 +10,10 @@ use lifecycle::{
 
 use super::{
     Asked, BackingOff, ContainerLife, EngineRun, HookEnd, HookRun, Instance, Life, OutputLine, PhaseSpan, ProbeChange, PullRun, SandboxRun,
-    Signal, StartFailure, TerminationStep, Trigger, Why,
+    SessionRun, Signal, StartFailure, TerminationStep, Trigger, Why,
 };
 use crate::read::Journal;
-use crate::record::{Entry, Happening, HookFacts, Kill, Moment, Record, exec_id};
+use crate::record::{Entry, Happening, HookFacts, Kill, Moment, Record, SessionFacts, exec_id};
 
 /// Exit code of an instance that never ran (k8s: 8.d.2).
 const START_ERROR_CODE: i32 = 128;
@@ -39,6 +39,7 @@ pub(super) fn read(journal: &Journal) -> Option<Life> {
         read_to: first.at,
         is_cut: journal.dropped_entries > 0 && begin == 0,
         lost_entries: journal.lost_entries,
+        unreadable_lines: journal.unreadable_lines,
         spec: None,
         engines: Vec::new(),
         asked: Vec::new(),
@@ -148,6 +149,7 @@ impl Reader {
                     run.output_cut = true;
                 }
             }
+            Record::Session(facts) => self.session(facts),
             Record::Full => self.life.warnings.push((at, "the journal was full from here on".to_owned())),
         }
     }
@@ -287,8 +289,7 @@ impl Reader {
             Note::PreStopOutOfGrace { container, .. } => {
                 let run = self.named(container).instances.iter_mut().rev().flat_map(|instance| instance.hooks.iter_mut().rev());
                 if let Some(run) = run.into_iter().find(|run| run.hook == Hook::PreStop) {
-                    let outcome = HookOutcome::Cancelled;
-                    run.end = Some(HookEnd { at, outcome, exit_code: None, http_status: None, out_of_grace: true });
+                    run.end = Some(HookEnd { out_of_grace: true, ..hook_end(at, HookOutcome::Cancelled) });
                 }
             }
             Note::BackingOff { container, pause } => {
@@ -435,7 +436,7 @@ impl Reader {
             // Measured where it ran.
             Some(end) if end.outcome != *outcome && !end.out_of_grace => end.outcome = outcome.clone(),
             Some(_) => {}
-            None => run.end = Some(HookEnd { at, outcome: outcome.clone(), exit_code: None, http_status: None, out_of_grace: false }),
+            None => run.end = Some(hook_end(at, outcome.clone())),
         }
     }
 
@@ -451,7 +452,8 @@ impl Reader {
         // The outcome follows with the event that the machine is told.
         let outcome = run.end.take().map_or(HookOutcome::Succeeded, |end| end.outcome);
         let at = facts.finished_at.timestamp();
-        run.end = Some(HookEnd { at, outcome, exit_code: facts.exit_code, http_status: facts.http_status, out_of_grace });
+        let HookFacts { exit_code, http_status, fell_back_to_http, .. } = *facts;
+        run.end = Some(HookEnd { at, outcome, exit_code, http_status, fell_back_to_http, out_of_grace });
     }
 
     fn probe_finished(&mut self, id: ActionId, outcome: &ProbeOutcome) {
@@ -495,6 +497,27 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Told at its begin and at its end; of the begin nothing may be left.
+    fn session(&mut self, facts: &SessionFacts) {
+        let (began_at, ended_at) = (self.shifted(facts.started_at), facts.finished_at.map(|at| self.shifted(at)));
+        let Some(instance) = self.instance(&facts.container_id) else { return };
+        if let Some(known) = instance.sessions.iter_mut().find(|known| known.id == facts.id) {
+            (known.ended_at, known.exit_code) = (ended_at, facts.exit_code);
+            return;
+        }
+        instance.sessions.push(SessionRun {
+            id: facts.id.clone(),
+            verb: facts.verb,
+            command: facts.command.clone(),
+            tty: facts.tty,
+            by: facts.by.clone(),
+            began_at,
+            ended_at,
+            exit_code: facts.exit_code,
+            left_out: facts.left_out,
+        });
     }
 
     fn shifted(&self, at: Moment) -> Timestamp {
@@ -575,6 +598,11 @@ impl Reader {
     }
 }
 
+/// An end of which nothing was measured.
+const fn hook_end(at: Timestamp, outcome: HookOutcome) -> HookEnd {
+    HookEnd { at, outcome, exit_code: None, http_status: None, fell_back_to_http: false, out_of_grace: false }
+}
+
 const fn fresh_instance(restart_count: u32, asked_at: Timestamp) -> Instance {
     Instance {
         restart_count,
@@ -593,6 +621,7 @@ const fn fresh_instance(restart_count: u32, asked_at: Timestamp) -> Instance {
         probe_counts: Vec::new(),
         stop: None,
         signals: Vec::new(),
+        sessions: Vec::new(),
         out_of_memory: Vec::new(),
         exit: None,
         exit_told_at: None,

@@ -39,6 +39,21 @@ fn both_files_are_one_journal_and_a_beginning_that_is_gone_is_counted() {
 }
 
 #[test]
+fn people_are_told_of_what_is_gone_missing_and_unreadable() {
+    let text = [line(40, warning("a")), line(43, warning("b")), "half a line".to_owned(), line(45, warning("c"))].join("\n");
+    let notices = read([text.as_str()]).expect("a journal").notices();
+    assert_eq!(
+        notices,
+        [
+            "the first 40 entries are gone: the journal was full",
+            "2 entries are missing: the disk refused them",
+            "1 line cannot be read and is left out: the engine or the machine died while it was written",
+        ]
+    );
+    assert_eq!(read([line(0, warning("a")).as_str()]).expect("a journal").notices(), [] as [&str; 0]);
+}
+
+#[test]
 fn a_newer_format_is_refused_whatever_else_its_heading_holds() {
     let text = r#"{"seq":0,"at":{"bootNanos":1,"wallNanos":2},"opened":{"version":3,"pod":{"name":"a"}}}"#;
     let refused = read([text]).expect_err("a newer format");

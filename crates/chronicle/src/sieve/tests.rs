@@ -99,7 +99,7 @@ fn counts_are_told_before_the_end_of_their_instance_and_before_a_deletion() {
         sieve.sift(vec![(at(count * 1000 + 5), finished(count, true))]);
     }
     let kill = lifecycle::KillPod { trigger: lifecycle::KillTrigger::Deleted, grace: lifecycle::Grace::FromSpec };
-    let kill = Record::Kill(Kill { kill, by: Some("a test".to_owned()), eviction: None, rejection: None });
+    let kill = Record::Kill(Kill::plain(kill, Some("a test".to_owned())));
     let told = kept(sieve.sift(vec![(at(4000), kill.clone())]));
     assert!(matches!(&told[..], [Record::Probes(counts), other] if counts.successes == 3 && *other == kill), "{told:?}");
     let told = kept(sieve.sift(vec![(at(5000), exit())]));
@@ -129,6 +129,7 @@ fn hook_facts() -> HookFacts {
         finished_at: at(9),
         exit_code: Some(0),
         http_status: None,
+        fell_back_to_http: false,
         error: None,
         missed_stdout: String::new(),
         missed_stderr: String::new(),

@@ -1,15 +1,23 @@
 //! Why a container was restarted, why it was killed, why it ended.
 
+use std::time::Duration;
+
 use lifecycle::{Exit, GraceAccount, Hook, HookOutcome, ProbeKind, ShareUser, StopCause, Verdict};
 
-use super::words::{clause, handler_text, hook_end_text, pod_trigger_text, probe_text};
+use super::words::{clause, handler_text, hook_end_text, pod_trigger_text, probe_text, session_command, session_text};
 use super::{Answer, Question, times};
 use crate::blame::{Blame, blame};
-use crate::life::{ContainerLife, Instance, Life};
+use crate::life::{ContainerLife, Instance, Life, SessionRun};
 use crate::record::{Disposition, SignalHandling};
 use crate::text::{bytes_text, signal_name, span_text};
 
 const SIGKILL: i32 = 9;
+
+/// So long after its end a session's command may still be why the process ends: it had something to finish.
+const SESSION_ENDED_BEFORE: Duration = Duration::from_secs(2);
+
+/// Programs that end other processes.
+const SIGNAL_SENDERS: [&str; 6] = ["kill", "pkill", "killall", "halt", "poweroff", "reboot"];
 
 /// The past of one container: the newest end of an instance that was followed by another, the newest kill, the last end.
 pub(super) fn answers(life: &Life, container: &ContainerLife) -> Vec<Answer> {
@@ -185,16 +193,48 @@ fn ended_by_itself(instance: &Instance, exit: &Exit) -> Cause {
         }
         None => "",
     };
+    let whose = session_before(instance, exit);
+    let by_session = whose.as_ref().map_or_else(String::new, |(_, text)| format!("; {text}"));
+    evidence.extend(whose.map(|(session, _)| (session.began_at, format!("a session: {}", session_text(session)))));
     let text = match (exit.reason.as_str(), exit.signal) {
         ("StartError", _) => format!("it could not be started{message}"),
         ("ContainerStatusUnknown", _) => "it was lost with the pod's sandbox, and nothing is known of its end".to_owned(),
         (_, Some(SIGKILL)) => {
-            format!("it got SIGKILL from somebody else{lived}: neither usher nor the kernel's out-of-memory killer sent it")
+            format!("it got SIGKILL from somebody else{lived}: neither usher nor the kernel's out-of-memory killer sent it{by_session}")
         }
-        (_, Some(signal)) => format!("{} ended it{lived}{message}", signal_name(signal)),
-        (_, None) => format!("it ended by itself{with_hook} with exit code {}{lived}{message}", exit.code),
+        (_, Some(signal)) => format!("{} ended it{lived}{message}{by_session}", signal_name(signal)),
+        (_, None) => format!("it ended by itself{with_hook} with exit code {}{lived}{message}{by_session}", exit.code),
     };
     Cause { text, evidence }
+}
+
+/// The session that may have ended an instance, and what is to be said of it: one that sends signals, or in which anything may have
+/// been typed.
+fn session_before<'a>(instance: &'a Instance, exit: &Exit) -> Option<(&'a SessionRun, String)> {
+    let was_there = |session: &&SessionRun| {
+        session.began_at <= exit.finished_at && session.ended_at.is_none_or(|ended| ended + SESSION_ENDED_BEFORE >= exit.finished_at)
+    };
+    let by = |session: &SessionRun| session.by.as_ref().map_or_else(String::new, |by| format!(" of {}", clause(by)));
+    let there = || instance.sessions.iter().filter(was_there);
+    if let Some(session) = there().rfind(|session| sends_signals(session)) {
+        let before = span_text(exit.finished_at.since(session.began_at));
+        let text = format!("a session{} ran `{}` {before} before", by(session), command_text(session));
+        return Some((session, text));
+    }
+    let session = there().rfind(|session| session.tty)?;
+    let text = format!("a session{} with a terminal ({}) was there", by(session), session_command(session));
+    Some((session, text))
+}
+
+fn command_text(session: &SessionRun) -> String {
+    let text = session_command(session);
+    text.strip_prefix("exec ").map_or_else(|| text.clone(), ToOwned::to_owned)
+}
+
+/// Whether a word of its command, or of a script in it, is a program that ends others.
+fn sends_signals(session: &SessionRun) -> bool {
+    let words = session.command.iter().flat_map(|word| word.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')));
+    words.into_iter().any(|word| SIGNAL_SENDERS.contains(&word))
 }
 
 /// Why an instance was killed by the engine, if it was.

@@ -15,7 +15,7 @@ use crate::text::{span_text, time_of_day};
 
 pub(crate) use ends::{cause, killed};
 pub(crate) use words::{clause, count_text, list};
-pub use words::{handler_text, hook_end_text, probe_text, times, trigger_text};
+pub use words::{handler_text, hook_end_text, probe_text, session_text, times, trigger_text};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

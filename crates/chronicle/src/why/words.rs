@@ -2,7 +2,8 @@
 
 use lifecycle::{Handler, HookOutcome, HttpGet, HttpPort, KillTrigger, ProbeHandler, ProbeSpec, Scheme};
 
-use crate::life::HookRun;
+use crate::life::{HookRun, SessionRun};
+use crate::record::SessionVerb;
 use crate::text::{harmless, shortened, span_text};
 
 /// Characters of a command that a sentence shows.
@@ -108,6 +109,24 @@ fn port_text(port: &HttpPort) -> String {
     }
 }
 
+/// What somebody did in a container, and how it ended: `exec ls / by usher-admin, exit code 0 after 0.1 s`.
+pub fn session_text(session: &SessionRun) -> String {
+    let by = session.by.as_ref().map_or_else(String::new, |by| format!(" by {}", clause(by)));
+    let code = session.exit_code.map_or_else(String::new, |code| format!(", exit code {code}"));
+    let took = session.ended_at.map_or_else(String::new, |at| format!(" after {}", span_text(at.since(session.began_at))));
+    format!("{}{by}{code}{took}", session_command(session))
+}
+
+/// `exec ls /`, `attach`
+pub(super) fn session_command(session: &SessionRun) -> String {
+    let verb = match session.verb {
+        SessionVerb::Exec => "exec",
+        SessionVerb::Attach => "attach",
+    };
+    let command = shortened(&harmless(&session.command.join(" ")), COMMAND_SHOWN_MAX);
+    if command.is_empty() { verb.to_owned() } else { format!("{verb} {command}") }
+}
+
 /// How a hook ended, as the end of a sentence about it.
 pub fn hook_end_text(run: &HookRun) -> String {
     let Some(end) = &run.end else { return "is still running".to_owned() };
@@ -115,6 +134,9 @@ pub fn hook_end_text(run: &HookRun) -> String {
         return "ran out of grace and was cut off".to_owned();
     }
     match (&end.outcome, end.http_status) {
+        (HookOutcome::Succeeded, Some(status)) if end.fell_back_to_http => {
+            format!("answered with status {status}, over HTTP because the server does not speak HTTPS")
+        }
         (HookOutcome::Succeeded, Some(status)) => format!("answered with status {status}"),
         (HookOutcome::Succeeded, None) => "succeeded".to_owned(),
         (HookOutcome::ExitedNonZero { code, .. }, _) => format!("failed with exit code {code}"),

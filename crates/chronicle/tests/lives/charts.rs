@@ -97,6 +97,50 @@ fn pictures_and_pages_are_well_formed_and_need_nothing_from_elsewhere() {
 }
 
 #[test]
+fn pictures_and_pages_tell_of_gaps_in_the_journal() {
+    let recorded = include_str!("../../fixtures/journals/graceful.jsonl");
+    let lines: Vec<&str> = recorded.lines().collect();
+    let gappy = [&lines[..4], &["torn"], &lines[5..8], &lines[10..]].concat().join("\n");
+    let life = life(&gappy);
+    let told = ["2 entries are missing: the disk refused them", "1 line cannot be read and is left out"];
+    let drawn = lanes(&life, life.read_to.timestamp());
+    for text in [picture(&life, &drawn), page(&life, &drawn, &[])] {
+        elements(&text);
+        for notice in told {
+            assert_eq!(text.matches(notice).count(), 1, "{notice}");
+        }
+    }
+    let view = serde_json::to_value(chronicle::chart::view(&life, Present { now: life.read_to.timestamp(), is_driven: true }));
+    assert_eq!(view.expect("JSON")["notices"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_session_is_a_thin_mark_that_ends_nothing() {
+    let recorded = include_str!("../../fixtures/journals/graceful.jsonl");
+    let mut life = life(recorded);
+    let began_at = life.containers[0].instances[0].running_at.expect("it ran");
+    life.containers[0].instances[0].sessions.push(chronicle::SessionRun {
+        id: "exec-1".to_owned(),
+        verb: chronicle::SessionVerb::Exec,
+        command: vec!["ls".to_owned(), "<b>".to_owned()],
+        tty: false,
+        by: Some("usher-admin".to_owned()),
+        began_at,
+        ended_at: Some(began_at),
+        exit_code: Some(2),
+        left_out: 3,
+    });
+    let chart = text(&life, 110);
+    let row = chart.lines().find(|line| line.contains("  sessions")).expect("a row");
+    assert!(row.contains('┊') && row.contains("4 sessions, last exec ls <b>"), "{chart}");
+    let drawn = lanes(&life, life.read_to.timestamp());
+    let svg = picture(&life, &drawn);
+    elements(&svg);
+    assert!(svg.contains("exec ls &lt;b&gt; by usher-admin, exit code 2"), "{svg}");
+    assert_eq!(life.without_output().containers[0].instances[0].sessions[0].command, [] as [&str; 0], "not for those who only look");
+}
+
+#[test]
 fn what_a_pod_says_is_text_in_every_picture() {
     let hostile = "</text><script>alert(1)</script>&\"'\u{1b}[2J";
     let mut life = life(include_str!("../../fixtures/journals/graceful.jsonl"));

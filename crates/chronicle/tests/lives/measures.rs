@@ -175,11 +175,40 @@ fn a_probe_is_late_by_what_is_over_its_period() {
 }
 
 #[test]
+fn volumes_are_a_stage_of_their_own_and_no_part_of_the_sandbox_itself() {
+    let mut meter = Meter::default();
+    meter.take(at(10), &asked(7, Action::CreateSandbox { attempt: 0, containers: std::collections::BTreeMap::new() }));
+    let facts = |error: Option<&str>| {
+        let (names, error) = (vec!["data".to_owned()], error.map(str::to_owned));
+        Record::Volumes(chronicle::VolumeFacts { id: ActionId(7), names, took: Duration::from_secs(2), error })
+    };
+    assert_eq!(meter.take(at(15), &facts(None)), [Measure::Stage(Stage::Volumes, Duration::from_secs(2))]);
+    let ready = Event::SandboxReady { id: ActionId(7), ips: Vec::new(), missing_pull_secrets: Vec::new() };
+    let expected = [Measure::Stage(Stage::Sandbox, Duration::from_secs(5)), Measure::SandboxMade(Duration::from_secs(3))];
+    assert_eq!(meter.take(at(15), &Record::Event(ready)), expected);
+    assert_eq!(meter.take(at(16), &facts(Some("no such folder"))), [], "what failed is counted with the sandbox");
+}
+
+#[test]
+fn a_preemption_is_measured_once_and_only_if_the_pod_goes_for_it() {
+    let kill = KillPod { trigger: KillTrigger::Preempted, grace: Grace::FromSpec };
+    let kill = chronicle::Kill { preempted_for: Some("memory".to_owned()), ..chronicle::Kill::plain(kill, None) };
+    let began = |trigger| asked(9, Action::Note(Note::TerminationBegan { trigger, grace_secs: None, shortened: false }));
+    let mut meter = running();
+    assert_eq!(meter.take(at(100), &Record::Kill(kill.clone())), []);
+    let expected = [Measure::Terminating(KillTrigger::Preempted), Measure::Preempted("memory".to_owned())];
+    assert_eq!(meter.take(at(100), &began(KillTrigger::Preempted)), expected);
+    let mut meter = running();
+    meter.take(at(100), &Record::Kill(kill));
+    assert_eq!(meter.take(at(100), &began(KillTrigger::Deleted)), [Measure::Terminating(KillTrigger::Deleted)]);
+}
+
+#[test]
 fn a_hook_that_ate_the_grace_is_measured_with_its_kill() {
     let mut meter = running();
     let (container, container_id) = app();
     let kill = KillPod { trigger: KillTrigger::Deleted, grace: Grace::Seconds(4) };
-    assert_eq!(meter.take(at(100), &Record::Kill(chronicle::Kill { kill, by: None, eviction: None, rejection: None })), []);
+    assert_eq!(meter.take(at(100), &Record::Kill(chronicle::Kill::plain(kill, None))), []);
     let began = Note::TerminationBegan { trigger: KillTrigger::Deleted, grace_secs: Some(4), shortened: false };
     assert_eq!(meter.take(at(100), &asked(9, Action::Note(began))), [Measure::Terminating(KillTrigger::Deleted)]);
     let cause = StopCause::Pod(KillTrigger::Deleted);

@@ -76,6 +76,48 @@ recordings! {
     succeeded = "succeeded",
 }
 
+/// What is said of `app`, which was killed by a stranger, with these sessions in its journal: verb's words, begun and ended so many
+/// milliseconds before its end.
+fn with_sessions(sessions: &[(&[&str], bool, u64, Option<u64>)]) -> String {
+    let recorded = include_str!("../../fixtures/journals/killed-by-stranger.jsonl");
+    let mut journal = read([recorded]).expect("the recording is read");
+    let life = Life::of(&journal).expect("a heading");
+    let instance = &life.containers[0].instances[0];
+    let exited = instance.ended_at().expect("it ended").as_nanos();
+    let moment = |millis: u64| chronicle::Moment { boot_nanos: exited - millis * 1_000_000, wall_nanos: 0 };
+    let last = journal.entries.last().expect("entries").clone();
+    for (number, (command, tty, began, ended)) in sessions.iter().enumerate() {
+        let facts = chronicle::SessionFacts {
+            id: format!("exec-{number}"),
+            container: life.containers[0].name.clone(),
+            container_id: instance.container_id.clone().expect("an id"),
+            verb: chronicle::SessionVerb::Exec,
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            tty: *tty,
+            by: Some("usher-admin".to_owned()),
+            started_at: moment(*began),
+            finished_at: ended.map(moment),
+            exit_code: None,
+            left_out: 0,
+        };
+        journal.entries.push(chronicle::Entry { seq: last.seq + 1, at: last.at, record: chronicle::Record::Session(facts) });
+    }
+    let life = Life::of(&journal).expect("a heading");
+    let present = Present { now: life.read_to.timestamp() + ASKED_AFTER, is_driven: true };
+    why(&life, Some(&life.containers[0].name), present).iter().map(|answer| answer.text.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_session_that_may_have_ended_the_process_is_named() {
+    let kill = with_sessions(&[(&["sh"], true, 900, None), (&["sh", "-c", "kill -9 1"], false, 120, Some(100))]);
+    assert!(kill.contains("; a session of usher-admin ran `sh -c kill -9 1` 0.1 s before"), "{kill}");
+    let typed = with_sessions(&[(&["bash"], true, 90_000, None)]);
+    assert!(typed.contains("; a session of usher-admin with a terminal (exec bash) was there"), "{typed}");
+    let innocent =
+        [(&["ls", "/skill"][..], false, 100, Some(50)), (&["kill", "1"], false, 9000, Some(8000)), (&["sh"], true, 9000, Some(8000))];
+    assert!(!with_sessions(&innocent).contains("session"), "{}", with_sessions(&innocent));
+}
+
 #[test]
 fn every_recording_is_asked() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/journals");

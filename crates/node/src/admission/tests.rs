@@ -61,7 +61,7 @@ fn check(pod: &Pod, node: &NodeFacts, others: &[Pod], wanted: Result<&[&str], (&
     let others: Vec<&Pod> = others.iter().collect();
     let found = match admit(pod, node, &others, &[]) {
         Admission::Taken => Ok(Vec::new()),
-        Admission::After(uids) => Ok(uids),
+        Admission::After(victims) => Ok(victims.uids),
         Admission::Rejected(rejection) => Err((rejection.reason, rejection.message)),
     };
     let wanted = wanted.map(|uids| uids.iter().map(|uid| (*uid).to_owned()).collect::<Vec<_>>());

@@ -42,7 +42,7 @@ pub fn http_answer(data: &[u8]) {
 
 fn check(answered: &Result<HttpAnswer, HttpError>, purpose: Purpose) {
     match answered {
-        Ok(HttpAnswer { status, body }) => {
+        Ok(HttpAnswer { status, body, .. }) => {
             assert!(*status <= 999, "{status}");
             let bytes_max = if purpose == Purpose::Hook { 0 } else { BODY_BYTES_MAX };
             assert!(body.len() as u64 <= bytes_max, "{} bytes", body.len());

@@ -135,7 +135,7 @@ async fn every_status_is_an_answer() {
     for (status, expected) in [("200 OK", 200), ("404 Not Found", 404), ("500 Oh", 500), ("301 Without a place", 301)] {
         let server = Server::answering(&[&format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")]).await;
         let answer = get(&server.get("/", &[]), LOOPBACK, Purpose::Hook).await;
-        assert_eq!(answer, Ok(HttpAnswer { status: expected, body: vec![] }));
+        assert_eq!(answer, Ok(HttpAnswer { status: expected, body: vec![], fell_back_to_http: false }));
     }
 }
 
@@ -275,7 +275,8 @@ async fn a_hook_falls_back_from_https_to_http_and_tells_no_secret() {
     let server = Server::answering(&["HTTP/1.0 400 Bad Request\r\n\r\nnot TLS", OK]).await;
     let https = HttpGet { scheme: Scheme::Https, ..server.get("/ok", &[("Authorization", "Bearer x"), ("X-A", "1")]) };
     let answer = get(&https, LOOPBACK, Purpose::Hook).await;
-    assert_eq!(answer.map(|answer| answer.status), Ok(200));
+    // k8s: 3.d.21
+    assert_eq!(answer.map(|answer| (answer.status, answer.fell_back_to_http)), Ok((200, true)));
     let second = "GET /ok HTTP/1.1 | Host: 127.0.0.1:PORT | User-Agent: kube-lifecycle/1.36 | Accept: */* | X-A: 1 | \
                   Accept-Encoding: gzip |  | ";
     assert_eq!(server.asked(), ["TLS", second]);
@@ -314,7 +315,7 @@ async fn a_certificate_of_somebody_else_that_expired_is_as_good_as_any() {
     });
     let https = HttpGet { host: None, port: HttpPort::Number(port), path: "/".to_owned(), scheme: Scheme::Https, headers: vec![] };
     let answer = get(&https, LOOPBACK, PROBE).await;
-    assert_eq!(answer, Ok(HttpAnswer { status: 200, body: b"hello".to_vec() }));
+    assert_eq!(answer, Ok(HttpAnswer { status: 200, body: b"hello".to_vec(), fell_back_to_http: false }));
     assert!(served.await.expect("a request").starts_with("GET / HTTP/1.1\r\n"));
 }
 

@@ -26,6 +26,13 @@ fn every_measure_is_counted_once_under_its_words() {
         Measure::PodRunning(second),
         Measure::PodReady(second),
         Measure::Terminating(KillTrigger::Evicted),
+        Measure::Preempted("memory".to_owned()),
+        Measure::SandboxMade(second),
+        Measure::Pulled { size_bytes: 300 << 20, took: second },
+        Measure::Pulled { size_bytes: 0, took: second },
+        Measure::FellBackToHttp,
+        Measure::Hook { hook: Hook::PreStop, handler: "sleep", end: "cancelled", took: second },
+        Measure::StageFailed { stage: Stage::Sandbox, role: None, reason: "FailedCreatePodSandBox".to_owned() },
         Measure::Stage(Stage::Sandbox, second),
         Measure::Stage(Stage::Pull, second),
         Measure::StageFailed { stage: Stage::Sandbox, role: None, reason: "FailedMount".to_owned() },
@@ -40,12 +47,23 @@ fn every_measure_is_counted_once_under_its_words() {
         Measure::Killed(Blame::PreStopEndless),
         Measure::Exited("OOMKilled".to_owned()),
     ];
-    let expected = r#"kubelet_pod_start_duration_seconds_sum 1
+    let expected = r#"kubelet_image_pull_duration_seconds_sum{image_size_in_bytes="100MB-500MB"} 1
+kubelet_image_pull_duration_seconds_count{image_size_in_bytes="100MB-500MB"} 1
+kubelet_image_pull_duration_seconds_sum{image_size_in_bytes="N/A"} 1
+kubelet_image_pull_duration_seconds_count{image_size_in_bytes="N/A"} 1
+kubelet_lifecycle_handler_http_fallbacks_total 1
+kubelet_pod_start_duration_seconds_sum 1
 kubelet_pod_start_duration_seconds_count 1
+kubelet_preemptions{preemption_signal="memory"} 1
+kubelet_run_podsandbox_duration_seconds_sum 1
+kubelet_run_podsandbox_duration_seconds_count 1
+kubelet_run_podsandbox_errors_total 1
+kubelet_sleep_action_terminated_early_total 1
 kubelet_started_containers_errors_total{code="ErrImagePull",container_type="init_container"} 1
 kubelet_started_containers_total{container_type="container"} 1
+kubelet_started_pods_errors_total{message="FailedCreatePodSandBox"} 1
 kubelet_started_pods_errors_total{message="FailedMount"} 1
-kubelet_started_pods_total 2
+kubelet_started_pods_total 3
 prober_probe_duration_seconds_sum{probe_type="Liveness"} 1
 prober_probe_duration_seconds_count{probe_type="Liveness"} 1
 prober_probe_total{probe_type="Liveness",result="failed"} 1
@@ -56,6 +74,9 @@ usher_grace_used_ratio_sum{cause="liveness_failed"} 0.5
 usher_grace_used_ratio_count{cause="liveness_failed"} 1
 usher_hook_duration_seconds_sum{handler="exec",hook="preStop"} 1
 usher_hook_duration_seconds_count{handler="exec",hook="preStop"} 1
+usher_hook_duration_seconds_sum{handler="sleep",hook="preStop"} 1
+usher_hook_duration_seconds_count{handler="sleep",hook="preStop"} 1
+usher_hook_runs_total{end="cancelled",handler="sleep",hook="preStop"} 1
 usher_hook_runs_total{end="timed_out",handler="exec",hook="preStop"} 1
 usher_pod_ready_duration_seconds_sum 1
 usher_pod_ready_duration_seconds_count 1

@@ -62,7 +62,8 @@ pub(super) fn serve(shared: &Arc<Shared>, path: &ObjectPath, call: Call) -> ApiR
     let wish = match path.part.as_str() {
         "portforward" => Wish::Forward(named_ports(&call.query)?),
         part => {
-            let options = options(&call.query, container(&object, call.query.get("container"), path)?)?;
+            let container = container(&object, call.query.get("container"), path)?;
+            let options = ExecOptions { user: call.user.name.clone(), ..options(&call.query, container)? };
             if part == "attach" {
                 Wish::Attach(options)
             } else if options.command.is_empty() {
@@ -104,7 +105,7 @@ fn options(query: &Query, container: String) -> ApiResult<ExecOptions> {
     }
     // There is one output on a terminal.
     let streams = Streams { stderr: streams.stderr && !streams.tty, ..streams };
-    Ok(ExecOptions { container, command: query.all("command").map(ToOwned::to_owned).collect(), streams })
+    Ok(ExecOptions { container, command: query.all("command").map(ToOwned::to_owned).collect(), streams, user: String::new() })
 }
 
 fn named_ports(query: &Query) -> ApiResult<Vec<u16>> {

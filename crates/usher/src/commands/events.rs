@@ -148,6 +148,7 @@ fn of_journal(node: &NodeConfig, path: &Path) -> anyhow::Result<Vec<Event>> {
             | Record::Hook(_)
             | Record::Probes(_)
             | Record::OutputCut(_)
+            | Record::Session(_)
             | Record::Full => {}
         }
     }

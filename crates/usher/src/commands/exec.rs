@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chronicle::SessionVerb;
 use node::Pod;
 use runtime::{EmbeddedRuntime, Runtime as _, StreamingExecRequest, WantedStreams};
 
 use crate::cli::{Exec, Global};
 use crate::commands::pods::{self, FoundPod};
+use crate::commands::session_told::{Beginning, Told};
 use crate::commands::{node_config, runtime, session};
 
 /// kubectl's word for the container that is meant where none is named.
@@ -22,16 +24,30 @@ pub(crate) async fn exec(global: &Global, exec: Exec) -> anyhow::Result<ExitCode
     if exec.tty && !has_terminal {
         tracing::warn!("no terminal is made (-t): the input is not one");
     }
+    let exec_id = session::exec_id();
+    let beginning = Beginning {
+        container,
+        container_id: container_id.clone(),
+        verb: SessionVerb::Exec,
+        command: exec.command.clone(),
+        tty: has_terminal,
+        by: None,
+    };
+    let told = Told::begin(pod.folder.clone(), &exec_id, beginning).await;
     let request = StreamingExecRequest {
         pod_uid: pod.uid.clone(),
         container_id,
-        exec_id: session::exec_id(),
+        exec_id,
         command: exec.command,
         streams: WantedStreams { stdin: exec.stdin, stdout: true, stderr: !has_terminal, tty: has_terminal },
         size: session::size(),
     };
-    let streams = runtime.exec_streams(&request).await?;
-    session::carry(streams).await
+    let carried = match runtime.exec_streams(&request).await {
+        Ok(streams) => session::carry(streams).await,
+        Err(error) => Err(error.into()),
+    };
+    told.end(carried.as_ref().ok().and_then(|end| end.code)).await;
+    Ok(carried?.exit_code())
 }
 
 /// The container that is meant: where none is named, the one that the pod's annotation names, or the first.

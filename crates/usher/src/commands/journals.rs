@@ -1,6 +1,7 @@
 //! Finding the journal of a pod by the names that people give, also of one that is gone, and what is known besides it.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chronicle::Life;
@@ -16,19 +17,77 @@ pub(crate) fn find(node: &NodeConfig, wanted: &str) -> anyhow::Result<PathBuf> {
     let folder = node.journal_dir();
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => anyhow::bail!("there are no journals in {}", folder.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(anyhow::Error::new(NoJournal { wanted: wanted.to_owned(), folder }));
+        }
         Err(error) => return Err(error).with_context(|| format!("cannot list {}", folder.display())),
     };
-    let is_called = |name: &str| {
-        let Some(name) = name.strip_suffix(".jsonl") else { return false };
-        let mut parts = name.splitn(3, '_');
-        let (Some(namespace), Some(pod), Some(uid)) = (parts.next(), parts.next(), parts.next()) else { return false };
-        uid == wanted || pod == wanted || wanted.split_once('/') == Some((namespace, pod))
-    };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    let found = paths.into_iter().filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_called));
-    let newest = found.max_by_key(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
-    newest.with_context(|| format!("no journal of a pod called {wanted:?} in {}", folder.display()))
+    let names = |path: &PathBuf| Names::of(path);
+    let called = paths.iter().filter(|path| names(path).is_some_and(|names| names.is_called(wanted)));
+    let newest = called.max_by_key(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
+    if let Some(path) = newest {
+        return Ok(path.clone());
+    }
+    let by_prefix: Vec<_> = paths.iter().filter(|path| names(path).is_some_and(|names| names.has_uid_prefix(wanted))).collect();
+    match by_prefix.as_slice() {
+        [] => Err(anyhow::Error::new(NoJournal { wanted: wanted.to_owned(), folder })),
+        [path] => Ok((*path).clone()),
+        several => anyhow::bail!(
+            "{} journals are of pods whose uid begins with {wanted:?}: give more of it; `usher journal` lists them all",
+            several.len()
+        ),
+    }
+}
+
+/// Nothing is kept of a pod.
+#[derive(Debug, thiserror::Error)]
+#[error("no journal of a pod called {wanted:?} in {}; `usher journal` lists those that there are", folder.display())]
+pub(crate) struct NoJournal {
+    wanted: String,
+    folder: PathBuf,
+}
+
+/// Whose a journal is, by the name of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) uid: String,
+}
+
+impl Names {
+    /// `None` for what is no journal.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let mut parts = path.file_name()?.to_str()?.strip_suffix(".jsonl")?.splitn(3, '_').map(ToOwned::to_owned);
+        Some(Self { namespace: parts.next()?, pod: parts.next()?, uid: parts.next()? })
+    }
+
+    /// By its name, its namespace and name, or its uid.
+    pub(crate) fn is_called(&self, wanted: &str) -> bool {
+        self.uid == wanted || self.pod == wanted || wanted.split_once('/') == Some((self.namespace.as_str(), self.pod.as_str()))
+    }
+
+    fn has_uid_prefix(&self, wanted: &str) -> bool {
+        wanted.len() >= UID_PREFIX_LEAST && self.uid.starts_with(wanted)
+    }
+}
+
+/// Fewer characters say too little of a uid.
+const UID_PREFIX_LEAST: usize = 4;
+
+/// Bytes of a journal, both files of it.
+pub(crate) fn size(path: &Path) -> u64 {
+    let mut older = path.as_os_str().to_owned();
+    older.push(".1");
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    bytes(path) + bytes(Path::new(&older))
+}
+
+/// Says on stderr what is to be known of a journal.
+pub(crate) fn complain(notices: &[String]) -> std::io::Result<()> {
+    let mut err = std::io::stderr().lock();
+    notices.iter().try_for_each(|notice| writeln!(err, "note: {notice}"))
 }
 
 /// All journals, of pods that are there and of those that are gone.

@@ -18,6 +18,7 @@ pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod session;
+pub(crate) mod session_told;
 pub(crate) mod test;
 pub(crate) mod timeline;
 pub(crate) mod ui;

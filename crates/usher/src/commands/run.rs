@@ -52,6 +52,10 @@ enum End {
 }
 
 pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        !run.timeline || run.output == Output::Text,
+        "--timeline draws for people and -o json prints for programs: leave one of them out, and draw with `usher timeline` afterwards"
+    );
     let overrides = Overrides { images: run.set_image.clone(), env: run.env.clone() };
     let settings = match run.node.clone().with_file(global.use_color())? {
         Ok(settings) => settings,

@@ -54,8 +54,22 @@ impl InputOf {
     }
 }
 
-/// Carries everything both ways until the process has ended; its code.
-pub(crate) async fn carry(streams: ContainerStreams) -> anyhow::Result<ExitCode> {
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The code of its process; `None` if that lives on, or nobody can tell.
+    pub(crate) code: Option<i32>,
+}
+
+impl End {
+    /// The code with which this process ends.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        self.code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+    }
+}
+
+/// Carries everything both ways until the process has ended.
+pub(crate) async fn carry(streams: ContainerStreams) -> anyhow::Result<End> {
     let ContainerStreams { stdin, stdout, stderr, terminal, exit } = streams;
     let terminal = terminal.filter(|_| stdin_is_terminal());
     let takes_keys = terminal.is_some() && stdin.is_some();
@@ -79,8 +93,8 @@ pub(crate) async fn carry(streams: ContainerStreams) -> anyhow::Result<ExitCode>
     let _ = out.await;
     let _ = err.await;
     match ended? {
-        StreamsEnd::Exited(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
-        StreamsEnd::ContainerEnded | StreamsEnd::Detached => Ok(ExitCode::SUCCESS),
+        StreamsEnd::Exited(code) => Ok(End { code: Some(code) }),
+        StreamsEnd::ContainerEnded | StreamsEnd::Detached => Ok(End { code: None }),
     }
 }
 

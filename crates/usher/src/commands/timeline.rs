@@ -26,10 +26,13 @@ pub(crate) fn timeline(global: &Global, timeline: &Timeline) -> anyhow::Result<E
         }
         Chart::Svg => write!(out, "{}", chart::picture(&life, &drawn))?,
         Chart::Html => write!(out, "{}", chart::page(&life, &drawn, &why(&life, None, present)))?,
-        Chart::Mermaid => write!(out, "{}", chart::diagram(&life, &drawn))?,
+        Chart::Mermaid => {
+            journals::complain(&life.notices())?;
+            write!(out, "{}", chart::diagram(&life, &drawn))?;
+        }
         Chart::Json => {
             let answers = why(&life, None, present);
-            let whole = serde_json::json!({ "version": chronicle::LIFE_VERSION, "life": life, "chart": drawn, "why": answers });
+            let whole = serde_json::json!({ "version": chronicle::LIFE_VERSION, "life": life, "chart": drawn, "why": answers, "notices": life.notices() });
             writeln!(out, "{whole}")?;
         }
     }
@@ -47,6 +50,13 @@ pub(crate) fn print(life: &Life, present: Present, width: usize, paint: Paint, o
     for line in chart::draw(&drawn, width) {
         let line: String = line.iter().map(|cell| paint.put(look(cell.tone), &cell.text)).collect();
         writeln!(out, "{}", line.trim_end())?;
+    }
+    let notices = life.notices();
+    if !notices.is_empty() {
+        writeln!(out)?;
+    }
+    for notice in notices {
+        writeln!(out, "{}", paint.put(Look::Warn, format!("note: {notice}")))?;
     }
     for account in &life.accounts {
         writeln!(out)?;

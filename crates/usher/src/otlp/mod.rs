@@ -24,8 +24,8 @@ use node::observer::Observer;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use self::client::Collector;
 pub(crate) use self::client::Endpoint;
+use self::client::{Collector, Headers};
 use crate::environment;
 
 /// Pods that wait to be looked at: one entry each is enough, so more than there are pods is never needed.
@@ -60,7 +60,7 @@ impl Exporter {
     /// Begins, if it is said where to send spans: by flag, or else by the environment.
     ///
     /// # Errors
-    /// The environment names no address of a collector, no journals are kept, or the certificates of this machine cannot be used.
+    /// The environment names no address of a collector or no headers, no journals are kept, or the certificates of this machine cannot be used.
     pub(crate) fn wanted(flag: Option<Endpoint>, node: &NodeConfig) -> anyhow::Result<Option<Self>> {
         let of_environment = || environment::text(environment::OTLP_ENDPOINT).map(|text| text.parse::<Endpoint>());
         let endpoint = match flag.map(Ok).or_else(of_environment).transpose() {
@@ -72,15 +72,17 @@ impl Exporter {
             "traces are made from journals: leave --journal-max-bytes 0 out, or --otlp-endpoint and {}",
             environment::OTLP_ENDPOINT
         );
-        endpoint.map(|endpoint| Self::start(endpoint, node.clone())).transpose()
+        let headers = environment::text(environment::OTLP_HEADERS).map(|text| text.parse::<Headers>()).transpose();
+        let headers = headers.map_err(|error| anyhow::anyhow!("{}: {error}", environment::OTLP_HEADERS));
+        endpoint.map(|endpoint| Self::start(endpoint, headers?.unwrap_or_default(), node.clone())).transpose()
     }
 
     /// Begins. Journals are read from where `node` writes them.
     ///
     /// # Errors
     /// The certificates of this machine cannot be used.
-    fn start(endpoint: Endpoint, node: NodeConfig) -> anyhow::Result<Self> {
-        let collector = Collector::new(endpoint).context("cannot set up the sending of traces")?;
+    fn start(endpoint: Endpoint, headers: Headers, node: NodeConfig) -> anyhow::Result<Self> {
+        let collector = Collector::new(endpoint, headers).context("cannot set up the sending of traces")?;
         let (queue, passed) = mpsc::channel(QUEUE_MAX);
         let sender = Sender { collector, node, pods: BTreeMap::new(), has_complained: false };
         Ok(Self { queue: Arc::new(Mutex::new(Some(queue))), task: tokio::spawn(sender.run(passed)) })
@@ -141,6 +143,7 @@ const fn ends_stage(record: &Record) -> bool {
         | Record::Hook(_)
         | Record::Probes(_)
         | Record::OutputCut(_)
+        | Record::Session(_)
         | Record::Full => false,
     }
 }

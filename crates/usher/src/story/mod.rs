@@ -8,7 +8,7 @@ pub(crate) mod paint;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chronicle::{Disposition, signal_name};
+use chronicle::{Disposition, SessionVerb, signal_name};
 use lifecycle::{
     Action, ActionId, ContainerState, Entry as AccountEntry, Event, EventKind, Exit, Grace, GraceAccount, Handler, Hook, HookOutcome,
     KillTrigger, Note, PodStatus, Step, StopCause,
@@ -108,6 +108,7 @@ impl Story {
                 | Record::Hook(_)
                 | Record::Probes(_)
                 | Record::OutputCut(_)
+                | Record::Session(_)
                 | Record::Full => None,
             }
         });
@@ -159,6 +160,11 @@ impl Story {
                 }
                 None => Vec::new(),
             },
+            Record::Session(facts) => vec![session_line(facts)],
+            Record::Hook(facts) if facts.fell_back_to_http => {
+                let text = format!("{}: the server does not speak HTTPS and was asked over HTTP", facts.hook);
+                vec![(facts.container.clone(), Look::Warn, text)]
+            }
             Record::Spec(_) | Record::Volumes(_) | Record::Hook(_) | Record::Probes(_) => Vec::new(),
             Record::Full => vec![("pod".to_owned(), Look::Warn, "the journal is full; the story goes on unwritten".to_owned())],
         };
@@ -384,6 +390,29 @@ fn kill_text(trigger: KillTrigger, grace: Grace) -> String {
     }
 }
 
+fn session_line(facts: &chronicle::SessionFacts) -> Told {
+    let verb = match facts.verb {
+        SessionVerb::Exec => "exec",
+        SessionVerb::Attach => "attach",
+    };
+    let command = shortened(&harmless(&facts.command.join(" ").replace('\n', "; ")));
+    let what = if command.is_empty() { verb.to_owned() } else { format!("{verb} {command}") };
+    let by = facts.by.as_ref().map_or_else(String::new, |by| format!(" by {}", harmless(by)));
+    let text = match facts.finished_at {
+        None => format!("session: {what}{by}{}", left_out_text(facts.left_out)),
+        Some(finished) => {
+            let took = seconds(finished.timestamp().since(facts.started_at.timestamp()));
+            let code = facts.exit_code.map_or_else(String::new, |code| format!(" with {code}"));
+            format!("session over{code} after {took}: {what}{by}{}", left_out_text(facts.left_out))
+        }
+    };
+    (facts.container.clone(), Look::Plain, text)
+}
+
+fn left_out_text(count: u64) -> String {
+    if count == 0 { String::new() } else { format!(" ({count} before it are not kept)") }
+}
+
 fn pull_text(pull: &chronicle::PullFacts) -> String {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let took = seconds(pull.took);
@@ -406,9 +435,12 @@ fn handler_text(handler: &Handler) -> String {
         Handler::Sleep { secs } => format!("sleep {secs} s"),
         Handler::TcpSocket => "tcpSocket".to_owned(),
     };
-    let text = harmless(&text.replace('\n', "; "));
+    shortened(&harmless(&text.replace('\n', "; ")))
+}
+
+fn shortened(text: &str) -> String {
     if text.chars().count() <= COMMAND_SHOWN_MAX {
-        return text;
+        return text.to_owned();
     }
     text.chars().take(COMMAND_SHOWN_MAX).chain(['…']).collect()
 }

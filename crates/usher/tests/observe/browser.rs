@@ -22,6 +22,9 @@ pub(crate) struct Browser {
     _profile: tempfile::TempDir,
 }
 
+/// More than there is to be reached on any page of a test.
+const TABS_MAX: usize = 60;
+
 const SCRIPT: &str = "exec chromium --headless --no-sandbox --disable-gpu --disable-background-networking --disable-dev-shm-usage \
     --disable-component-update --no-first-run --ignore-certificate-errors --hide-scrollbars --remote-debugging-pipe \
     --user-data-dir=\"$1\" about:blank 3<&0 4>&1 </dev/null >/dev/null 2>&1";
@@ -125,11 +128,42 @@ impl Browser {
         self.value(&promise);
     }
 
-    /// Presses a key.
+    /// Presses a key as a hand does: with its code, and with what it types, so that the browser does by itself what the key is for.
     pub(crate) fn press(&mut self, key: &str) {
-        let text = if key.chars().count() == 1 { key } else { "" };
-        self.call("Input.dispatchKeyEvent", &json!({ "type": "keyDown", "key": key, "text": text }));
-        self.call("Input.dispatchKeyEvent", &json!({ "type": "keyUp", "key": key }));
+        let (code, number, text) = match key {
+            "Enter" => ("Enter", 13, "\r"),
+            "Tab" => ("Tab", 9, ""),
+            "Escape" => ("Escape", 27, ""),
+            "ArrowLeft" => ("ArrowLeft", 37, ""),
+            "ArrowUp" => ("ArrowUp", 38, ""),
+            "ArrowRight" => ("ArrowRight", 39, ""),
+            "ArrowDown" => ("ArrowDown", 40, ""),
+            "/" => ("Slash", 191, "/"),
+            other => panic!("this keyboard has no {other}"),
+        };
+        let event =
+            |kind: &str| json!({ "type": kind, "key": key, "code": code, "windowsVirtualKeyCode": number, "nativeVirtualKeyCode": number });
+        let mut down = event(if text.is_empty() { "rawKeyDown" } else { "keyDown" });
+        down["text"] = json!(text);
+        self.call("Input.dispatchKeyEvent", &down);
+        self.call("Input.dispatchKeyEvent", &event("keyUp"));
+    }
+
+    /// Types a text into what has the focus.
+    pub(crate) fn type_in(&mut self, text: &str) {
+        self.call("Input.insertText", &json!({ "text": text }));
+    }
+
+    /// Presses Tab until what has the focus is wanted.
+    #[track_caller]
+    pub(crate) fn tab_to(&mut self, wanted: &str) {
+        for _ in 0..TABS_MAX {
+            self.press("Tab");
+            if self.value(&format!("((at) => Boolean({wanted}))(document.activeElement)")) == true {
+                return;
+            }
+        }
+        panic!("Tab does not come to {wanted}: {}", self.value("document.activeElement.outerHTML"));
     }
 
     /// The size of the window, and whether its user likes it dark.

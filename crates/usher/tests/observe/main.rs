@@ -4,7 +4,10 @@ mod browser;
 mod metrics;
 mod page;
 mod prometheus_text;
+#[path = "../support/registry.rs"]
+mod registry;
 mod served;
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;
+mod waiting;

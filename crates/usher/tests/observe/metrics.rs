@@ -29,7 +29,10 @@ containers:
 - name: app
   image: tapp:1
   imagePullPolicy: Never
-  command: [tapp, run, --ignore-term]";
+  command: [tapp, run, --ignore-term, --http, '8080']
+  volumeMounts: [{name: scratch, mountPath: /scratch}]
+  lifecycle: {preStop: {httpGet: {scheme: HTTPS, path: /, port: 8080}}}
+volumes: [{name: scratch, emptyDir: {}}]";
 
 #[test]
 fn metrics_tell_what_real_pods_went_through() {
@@ -62,6 +65,10 @@ fn metrics_tell_what_real_pods_went_through() {
         assert_eq!(after.value(&format!("usher_start_stage_duration_seconds_count{{stage=\"{stage}\"}}")), starts);
     }
     assert_eq!(after.value("usher_start_stage_duration_seconds_count{stage=\"sandbox\"}"), 2.0);
+    assert_eq!(after.value("kubelet_run_podsandbox_duration_seconds_count"), 2.0);
+    assert_eq!(after.value("kubelet_run_podsandbox_errors_total"), 0.0);
+    assert_eq!(after.value("kubelet_lifecycle_handler_http_fallbacks_total"), 1.0, "of the stubborn one's preStop");
+    assert_eq!(after.value("usher_start_stage_duration_seconds_count{stage=\"volumes\"}"), 1.0, "only one has volumes");
     assert_eq!(after.value("kubelet_pod_start_duration_seconds_count"), 2.0);
     assert_eq!(after.value("usher_pod_terminations_total{trigger=\"deleted\"}"), 2.0);
     assert_eq!(after.value("usher_hook_runs_total{end=\"succeeded\",handler=\"sleep\",hook=\"postStart\"}"), starts - 1.0);

@@ -87,7 +87,6 @@ fn a_browser_shows_a_life_while_it_goes_on() {
     browser.press("ArrowDown");
     assert_eq!(browser.value("document.activeElement.textContent"), "web");
     browser.press("Enter");
-    browser.value("document.activeElement.click()");
     browser.until("document.querySelector('[data-part=chart] .look-ready')");
     browser.until("document.querySelector('.logs pre')?.textContent.includes('main: start')");
     let texts = browser.value("[document.querySelector('.hook pre').textContent, document.querySelector('.logs pre').textContent]");
@@ -97,9 +96,9 @@ fn a_browser_shows_a_life_while_it_goes_on() {
     assert_eq!(browser.value("document.title"), "web · usher");
     browser.value("document.querySelector('.hook').open = true");
     inspect(&mut browser, "life");
-    browser.value("document.querySelector('.chart .lane:nth-of-type(3) .plot').focus()");
+    browser.tab_to("at.dataset.key === 'app hooks'");
     browser.press("ArrowRight");
-    browser.until("document.querySelector('.detail b')");
+    browser.until("document.querySelector('.detail b')?.textContent === 'app, hooks'");
     served.delete_pod("web");
     browser.until("document.querySelector('.title .status').textContent.includes('gone')");
     browser.until("document.querySelectorAll('.grace').length === 2");
@@ -245,4 +244,41 @@ containers:
     served.wait_gone("web");
     let last = told.filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok()).last().expect("the stream ends");
     assert_eq!(last["isOver"], true);
+}
+
+/// A page that is open when the daemon is started anew goes on: it says that it waits, asks who sits before it, because sessions end
+/// with the daemon, and shows the same life again. Nothing is loaded anew, and a keyboard is enough.
+#[test]
+fn an_open_page_goes_on_when_the_daemon_was_restarted() {
+    const TEST: &str = "an_open_page_goes_on_when_the_daemon_was_restarted";
+    let Some(machine) = Machine::new(TEST) else { return };
+    let Some(mut browser) = Browser::start(TEST) else { return };
+    let served = Served::start(&machine, &[]);
+    served.create_pod("web", POD);
+    served.wait_ready("web");
+    let link = link(&served, &[]);
+    browser.open(&link);
+    browser.until("document.querySelector('.pods .name a')");
+    browser.value("window.mark = 1");
+    browser.tab_to("at.textContent === 'web'");
+    browser.press("Enter");
+    browser.until("document.querySelector('[data-part=chart] .look-ready')");
+    browser.until("document.getElementById('link').textContent === 'live'");
+    drop(served);
+    browser.until("document.getElementById('link').textContent.includes('trying again')");
+    let served = Served::start(&machine, &[]);
+    browser.until("document.querySelector('h1')?.textContent === 'Sign in'");
+    browser.until("document.body.innerText.includes('Your session has ended.')");
+    assert_eq!(browser.value("document.activeElement.id"), "token");
+    browser.type_in(&served.token("admin"));
+    browser.press("Enter");
+    browser.until("document.querySelector('[data-part=chart] .look-ready')");
+    browser.until("document.getElementById('link').textContent === 'live'");
+    assert_eq!(browser.value("document.title"), "web · usher");
+    assert_eq!(browser.value("window.mark"), 1, "nothing was loaded anew");
+    served.delete_pod("web");
+    browser.until("document.querySelector('.title .status').textContent.includes('gone')");
+    let is_of_restart = |said: &String| said.contains("net::ERR_") || said.contains("401");
+    let others: Vec<&String> = browser.complaints.iter().filter(|said| !is_of_restart(said)).collect();
+    assert_eq!(others, Vec::<&String>::new());
 }

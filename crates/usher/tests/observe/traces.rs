@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::registry::{Registry, shell_layer};
 use crate::served::Served;
 use crate::support::{Machine, PATIENCE};
 
@@ -196,6 +197,58 @@ fn the_spans_of_a_run_are_the_stages_of_its_journal() {
     assert_eq!(of("container").attributes["usher.exit.code"], "137");
     assert_eq!(of("stop").attributes["usher.grace.seconds"], "1");
     assert!(!format!("{spans:?}").contains("secret"), "what a hook prints is in no trace");
+}
+
+#[test]
+fn a_pull_and_the_volumes_are_stages_of_their_own() {
+    let Some(machine) = Machine::without_images("a_pull_and_the_volumes_are_stages_of_their_own") else { return };
+    let layer = shell_layer(machine.path());
+    let bytes = layer.len();
+    let registry = Registry::open(layer);
+    let collector = Collector::start();
+    let manifest = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: traced}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: app\n    image: {}\n    \
+         command: [sh, -c, exit 0]\n    volumeMounts: [{{name: scratch, mountPath: /scratch}}]\n  volumes: [{{name: scratch, emptyDir: {{}}}}]\n",
+        registry.image()
+    );
+    let ended = machine.run(&manifest, &["--otlp-endpoint", &collector.address]).end();
+    assert_eq!(ended.code, Some(0), "{}", ended.story());
+    let mut spans = Vec::new();
+    collector.until(&mut spans, |span| span.name == "pod");
+    let of = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{name}: {spans:#?}"));
+    let (pull, volumes) = (of("pull"), of("volumes"));
+    assert_eq!((&pull.parent, &volumes.parent), (&of("container").id, &of("sandbox").id));
+    assert_eq!(pull.attributes["usher.pull.bytes"], bytes.to_string());
+    assert_eq!(pull.attributes["container.image.name"], registry.image());
+    let action = ended.find(|entry| entry["action"]["action"]["action"] == "PullImage").expect("the pull is asked for");
+    let pulled = ended.find(|entry| entry["event"]["event"] == "ImagePulled").expect("the pull ends");
+    assert_near(pull.start, &action["at"], "the pull is asked for");
+    assert_near(pull.end, &pulled["at"], "the pull ends");
+    let took = &ended.find(|entry| entry["volumes"].is_object()).expect("the volumes")["volumes"]["took"];
+    let took = took["secs"].as_u64().expect("seconds") * 1_000_000_000 + took["nanos"].as_u64().expect("nanoseconds");
+    assert_eq!((volumes.start, volumes.end - volumes.start), (of("sandbox").start, took));
+    assert_eq!((volumes.attributes["usher.volumes"].as_str(), volumes.error.as_ref()), ("scratch", None));
+}
+
+#[test]
+fn headers_of_the_environment_are_sent_and_never_logged() {
+    let Some(machine) = Machine::new("headers_of_the_environment_are_sent_and_never_logged") else { return };
+    let collector = Collector::start();
+    let path =
+        machine.file("pod.yaml", &POD.replace("--ignore-term", "--exit-after, '10'").replace("spec:\n", "spec:\n  restartPolicy: Never\n"));
+    let run = |headers: &str| {
+        let mut command = machine.usher(["run", path.to_str().expect("text"), "--otlp-endpoint", &collector.address]);
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", headers).env("USHER_LOG", "trace").output().expect("usher runs")
+    };
+    let output = run("authorization=Bearer%20s3cret,x-team=blue");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (head, _) = collector.bodies.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nothing was sent: {said}"));
+    assert!(head.contains("authorization: bearer s3cret") && head.contains("x-team: blue"), "{head}");
+    assert!(!said.contains("s3cret"), "{said}");
+    let refused = run("authorization");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(125), "{said}");
+    assert!(said.contains("OTEL_EXPORTER_OTLP_HEADERS: entry 1 has no `=`"), "{said}");
 }
 
 #[test]

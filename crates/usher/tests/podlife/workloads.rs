@@ -55,6 +55,8 @@ fn one_pod_of_each_kind_of_workload_is_run_and_named_as_its_controller_would() {
     check_runs_as(&machine, &workload(controller, 4, "Always"), "ReplicationController web is run as one pod: web-", "labels=web");
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: sum}\nspec:\n  completions: 4\n  completionMode: Indexed\n  template:";
     check_runs_as(&machine, &workload(job, 4, "Never"), "Job sum is run as one pod: sum-0-", "host=sum-0 labels=web index=0");
+    let template = "apiVersion: v1\nkind: PodTemplate\nmetadata: {name: base}\ntemplate:";
+    check_runs_as(&machine, &workload(template, 2, "Always"), "PodTemplate base is run as one pod: base-", "name=base-");
     let cron = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly}\nspec:\n  schedule: '0 3 * * *'\n  jobTemplate:\n    spec:\n      template:";
     check_runs_as(&machine, &workload(cron, 8, "OnFailure"), "CronJob nightly is run as one pod: nightly-", "name=nightly-");
 }

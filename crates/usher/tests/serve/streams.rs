@@ -59,6 +59,43 @@ fn kubectl_exec_carries_input_output_and_codes() {
 }
 
 #[test]
+fn sessions_of_kubectl_stand_in_the_journal_with_their_user_and_their_end() {
+    let Some(machine) = machine("sessions_of_kubectl_stand_in_the_journal_with_their_user_and_their_end") else { return };
+    let served = Served::start(&machine);
+    served.start_pod();
+    let output = served.command("kubectl", &["exec", "web", "--", "sh", "-c", "exit 4"]).output().expect("kubectl runs");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("exit code 4"), "{output:?}");
+    served.command("kubectl", &["exec", "web", "--", "/no/such/program"]).output().expect("kubectl runs");
+    // The client that goes away is told of as an end without a code.
+    let mut child = served.command("kubectl", &["exec", "-i", "web", "--", "sh", "-c", "echo begun; cat"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("kubectl starts");
+    let mut begun = [0; 6];
+    child.stdout.take().expect("piped").read_exact(&mut begun).expect("it begins");
+    child.kill().expect("it is killed");
+    child.wait().expect("it ends");
+    let deadline = Instant::now() + PATIENCE;
+    let sessions = loop {
+        let kept = machine.output(["journal", "web", "-o", "json"]);
+        let entries =
+            String::from_utf8_lossy(&kept.stdout).lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect::<Vec<_>>();
+        let sessions: Vec<Value> = entries.iter().map(|entry| entry["session"].clone()).filter(Value::is_object).collect();
+        if sessions.iter().filter(|session| !session["finishedAt"].is_null()).count() == 3 {
+            break sessions;
+        }
+        assert!(Instant::now() < deadline, "{sessions:#?}");
+    };
+    assert_eq!(sessions.len(), 6, "each begin and each end: {sessions:#?}");
+    assert!(
+        sessions.iter().all(|session| session["by"] == "usher-admin" && session["verb"] == "exec" && session["container"] == "app"),
+        "{sessions:#?}"
+    );
+    let ends: Vec<&Value> = sessions.iter().filter(|session| !session["finishedAt"].is_null()).collect();
+    assert_eq!((&ends[0]["command"], &ends[0]["exitCode"]), (&json!(["sh", "-c", "exit 4"]), &json!(4)));
+    assert_eq!((&ends[2]["command"][2], &ends[2]["exitCode"]), (&json!("echo begun; cat"), &Value::Null));
+    served.ok(&["delete", "pod", "web"]);
+}
+
+#[test]
 fn kubectl_exec_gives_a_terminal() {
     let Some(machine) = machine("kubectl_exec_gives_a_terminal") else { return };
     let served = Served::start(&machine);

@@ -47,6 +47,7 @@ pub(crate) fn recording(entries: &[Value]) -> Recording {
             | Record::Hook(_)
             | Record::Probes(_)
             | Record::OutputCut(_)
+            | Record::Session(_)
             | Record::Full => {}
         }
     }

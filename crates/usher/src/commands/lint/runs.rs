@@ -2,15 +2,19 @@
 //!
 //! Only an adapter: it reads records, and adds up nothing but the longest of several runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use api::lint::{Measured, MeasuredContainer};
-use lifecycle::{Action, ActionId, ContainerState, Entry as AccountEntry, Event, GraceAccount, Hook, PodStatus, Timestamp, Verdict};
+use chronicle::{Disposition, Happening};
+use lifecycle::{
+    Action, ActionId, ContainerId, ContainerState, Entry as AccountEntry, Event, GraceAccount, Hook, PodStatus, Timestamp, Verdict,
+};
 use node::journal::{Entry, Record, read};
 
 use crate::cli::Global;
+use crate::commands::journals::Names;
 use crate::commands::node_config;
 
 /// The newest journals that are read; older runs say little about a manifest of today.
@@ -19,11 +23,12 @@ const JOURNALS_MAX: usize = 50;
 /// What the newest runs of one pod, or of all pods, have shown.
 pub(super) fn measured(global: &Global, pod: Option<&str>) -> anyhow::Result<Vec<Measured>> {
     let folder = node_config(global).journal_dir();
-    let mut runs: BTreeMap<String, Measured> = BTreeMap::new();
-    for (name, path) in journals(&folder, pod)? {
+    let mut runs: BTreeMap<(String, String), Measured> = BTreeMap::new();
+    for (names, path) in journals(&folder, pod)? {
         let entries = read(&path)?.entries;
-        let run = runs.entry(name.clone()).or_insert_with(|| Measured { pod: name, containers: BTreeMap::new() });
-        take(&entries, run);
+        let Names { namespace, pod, .. } = names;
+        let run = runs.entry((namespace.clone(), pod.clone()));
+        take(&entries, run.or_insert_with(|| Measured { namespace, pod, containers: BTreeMap::new() }));
     }
     match pod {
         Some(pod) if runs.is_empty() => anyhow::bail!("no journal of a pod called {pod:?} in {}", folder.display()),
@@ -31,8 +36,8 @@ pub(super) fn measured(global: &Global, pod: Option<&str>) -> anyhow::Result<Vec
     }
 }
 
-/// The newest journals, each with the name of its pod.
-fn journals(folder: &Path, pod: Option<&str>) -> anyhow::Result<Vec<(String, PathBuf)>> {
+/// The newest journals, each with the names of its pod.
+fn journals(folder: &Path, pod: Option<&str>) -> anyhow::Result<Vec<(Names, PathBuf)>> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.with_context(|| format!("cannot list {}", folder.display()))?,
@@ -40,22 +45,20 @@ fn journals(folder: &Path, pod: Option<&str>) -> anyhow::Result<Vec<(String, Pat
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".jsonl"));
-        let mut parts = name.unwrap_or_default().splitn(3, '_');
-        let (Some(namespace), Some(name), Some(uid)) = (parts.next(), parts.next(), parts.next()) else { continue };
-        let is_called = |wanted: &str| wanted == name || wanted == uid || wanted.split_once('/') == Some((namespace, name));
-        if pod.is_none_or(is_called) {
+        let Some(names) = Names::of(&path) else { continue };
+        if pod.is_none_or(|wanted| names.is_called(wanted)) {
             let changed = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
-            found.push((changed, name.to_owned(), path));
+            found.push((changed, names, path));
         }
     }
-    found.sort_by(|a, b| b.cmp(a));
-    Ok(found.into_iter().take(JOURNALS_MAX).map(|(_, name, path)| (name, path)).collect())
+    found.sort_by(|(one, _, path), (other, _, other_path)| (other, other_path).cmp(&(one, path)));
+    Ok(found.into_iter().take(JOURNALS_MAX).map(|(_, names, path)| (names, path)).collect())
 }
 
 /// Adds one run.
 fn take(entries: &[Entry], run: &mut Measured) {
     let mut started: BTreeMap<ActionId, (String, Timestamp)> = BTreeMap::new();
+    let (mut stopped, mut ready) = (BTreeMap::new(), BTreeSet::new());
     let mut log = Vec::new();
     for entry in entries {
         let at = entry.at.timestamp();
@@ -63,6 +66,9 @@ fn take(entries: &[Entry], run: &mut Measured) {
             Record::Action(step) => {
                 if let Action::RunHook { container, hook: Hook::PostStart, .. } = &step.action {
                     started.insert(step.id, (container.clone(), at));
+                }
+                if let Action::StopContainer { container, container_id, .. } = &step.action {
+                    stopped.insert(container_id.0.clone(), container.clone());
                 }
                 log.push((at, AccountEntry::Step(step)));
             }
@@ -74,7 +80,13 @@ fn take(entries: &[Entry], run: &mut Measured) {
                 }
                 log.push((at, AccountEntry::Event(event)));
             }
-            Record::Status(status) => starts(status, at, run),
+            Record::Status(status) => starts(status, at, &mut ready, run),
+            Record::Runtime(Happening::SignalSent { container_id, why, handling: Some(handling), .. }) if why == "stop" => {
+                let comes_to_nothing = matches!(handling.disposition, Disposition::Dropped | Disposition::Ignored);
+                if let Some(container) = stopped.get(container_id).filter(|_| comes_to_nothing) {
+                    of(run, container).swallowed_by = Some(handling.process.clone());
+                }
+            }
             Record::Kill(kill) => log.push((at, AccountEntry::Kill(&kill.kill))),
             Record::Opened { .. }
             | Record::Spec(_)
@@ -85,6 +97,7 @@ fn take(entries: &[Entry], run: &mut Measured) {
             | Record::Hook(_)
             | Record::Probes(_)
             | Record::OutputCut(_)
+            | Record::Session(_)
             | Record::Full => {}
         }
     }
@@ -93,14 +106,13 @@ fn take(entries: &[Entry], run: &mut Measured) {
     }
 }
 
-/// When containers were seen to be ready for the first time.
-fn starts(status: &PodStatus, at: Timestamp, run: &mut Measured) {
+/// When instances of containers were seen to be ready for the first time; `ready` are those that were.
+fn starts(status: &PodStatus, at: Timestamp, ready: &mut BTreeSet<ContainerId>, run: &mut Measured) {
     for container in status.init_container_statuses.iter().chain(&status.container_statuses) {
         if let (true, ContainerState::Running { started_at }) = (container.ready, &container.state) {
-            let measured = of(run, &container.name);
             // Later statuses of the same instance say the same for longer.
-            if measured.ready_seconds.is_none() {
-                measured.ready_seconds = Some(seconds(*started_at, at));
+            if container.container_id.as_ref().is_some_and(|id| ready.insert(id.clone())) {
+                raise(&mut of(run, &container.name).ready_seconds, seconds(*started_at, at));
             }
         }
     }
@@ -114,7 +126,9 @@ fn stop(account: &GraceAccount, run: &mut Measured) {
     {
         raise(&mut measured.pre_stop_seconds, seconds(hook.began_at, ended_at));
     }
-    if let (Some(signalled_at), Some(exited_at)) = (account.signalled_at, account.exited_at()) {
+    // A process that does nothing about its signal does not drain.
+    let is_swallowed = measured.swallowed_by.is_some();
+    if let (Some(signalled_at), Some(exited_at), false) = (account.signalled_at, account.exited_at(), is_swallowed) {
         raise(&mut measured.drain_seconds, seconds(signalled_at, exited_at));
     }
     measured.killed |= account.verdict() == Verdict::Killed;

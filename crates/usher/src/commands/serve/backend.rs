@@ -1,10 +1,10 @@
 //! What the engine does for the API: logs, sessions with containers, connections to pods.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use chronicle::SessionVerb;
 use futures_util::future::BoxFuture;
-use node::Pod;
+use node::{NodeConfig, Pod};
 use runtime::{
     AttachRequest, ContainerStreams, EmbeddedRuntime, Runtime as _, StreamingExecRequest, StreamsEnd, Terminal, TerminalSize, WantedStreams,
 };
@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 
 use super::log;
 use crate::commands::session::{self, InputOf};
+use crate::commands::session_told::{Beginning, Told};
 
 /// The engine.
 pub(super) struct Engine {
     pub(super) runtime: Arc<EmbeddedRuntime>,
-    pub(super) log_root: PathBuf,
+    pub(super) node: NodeConfig,
     /// Set before anyone can ask.
     pub(super) client: Arc<OnceLock<NodeClient>>,
 }
@@ -31,6 +32,19 @@ impl Engine {
             return Err(BackendError::NotFound(format!("pods \"{}\" not found", pod.name)));
         }
         Ok(found)
+    }
+
+    /// Tells the journal that a session begins.
+    async fn begin(&self, pod: &PodRef, container_id: &str, id: &str, (verb, options): (SessionVerb, &ExecOptions)) -> Told {
+        let beginning = Beginning {
+            container: options.container.clone(),
+            container_id: container_id.to_owned(),
+            verb,
+            command: options.command.clone(),
+            tty: options.streams.tty,
+            by: Some(options.user.clone()),
+        };
+        Told::begin(self.node.pod_dir(&pod.uid), id, beginning).await
     }
 
     /// The id of the running instance of a container.
@@ -48,24 +62,26 @@ impl Backend for Engine {
     fn logs(&self, pod: PodRef, options: LogOptions) -> BoxFuture<'_, Result<Reader, BackendError>> {
         Box::pin(async move {
             let client = self.client.get().cloned().ok_or_else(|| BackendError::Failed("the engine is not ready yet".to_owned()))?;
-            log::read(&self.log_root, pod, options, client)
+            log::read(&self.node.log_root, pod, options, client)
         })
     }
 
     fn exec(&self, pod: PodRef, options: ExecOptions) -> BoxFuture<'_, Result<Session, BackendError>> {
         Box::pin(async move {
             let container_id = self.running(&pod, &options.container)?;
+            let exec_id = session::exec_id();
+            let told = self.begin(&pod, &container_id, &exec_id, (SessionVerb::Exec, &options)).await;
             let request = StreamingExecRequest {
                 pod_uid: pod.uid,
                 container_id,
-                exec_id: session::exec_id(),
+                exec_id,
                 command: options.command,
                 streams: wanted(options.streams),
                 // The client tells it as the first thing.
                 size: None,
             };
             let streams = self.runtime.exec_streams(&request).await;
-            Ok(carried(streams.map_err(|error| BackendError::Failed(node::error_chain(&error)))?))
+            Ok(carried(streams.map_err(|error| BackendError::Failed(node::error_chain(&error)))?, told))
         })
     }
 
@@ -76,9 +92,11 @@ impl Backend for Engine {
             // Whether there is a terminal and input was decided when the container was made.
             let asked = wanted(options.streams);
             let streams = WantedStreams { stdin: asked.stdin && input.stdin, tty: input.tty, ..asked };
+            let options = ExecOptions { streams: Streams { tty: streams.tty && streams.stdin, ..options.streams }, ..options };
+            let told = self.begin(&pod, &container_id, &session::exec_id(), (SessionVerb::Attach, &options)).await;
             let request = AttachRequest { pod_uid: pod.uid, container_id, streams, stdin_once: input.stdin_once };
             let streams = self.runtime.attach(&request).await;
-            Ok(carried(streams.map_err(|error| BackendError::Failed(node::error_chain(&error)))?))
+            Ok(carried(streams.map_err(|error| BackendError::Failed(node::error_chain(&error)))?, told))
         })
     }
 
@@ -98,10 +116,12 @@ fn wanted(streams: Streams) -> WantedStreams {
     WantedStreams { stdin, stdout, stderr, tty }
 }
 
-fn carried(streams: ContainerStreams) -> Session {
+fn carried(streams: ContainerStreams, told: Told) -> Session {
     let ContainerStreams { stdin, stdout, stderr, terminal, exit } = streams;
     let exit = async move {
-        match exit.await {
+        let ended = exit.await;
+        told.end(if let Ok(StreamsEnd::Exited(code)) = ended { Some(code) } else { None }).await;
+        match ended {
             Ok(StreamsEnd::Exited(code)) => Ok(Exit::Code(code)),
             Ok(StreamsEnd::ContainerEnded) => Ok(Exit::Over),
             Ok(StreamsEnd::Detached) => Ok(Exit::Detached),

@@ -178,7 +178,7 @@ impl Daemon {
         let mut observers: Vec<Arc<dyn Observer>> = vec![Arc::new(counting), Arc::clone(&journals) as Arc<dyn Observer>];
         observers.extend(exporter.as_ref().map(Exporter::observer));
         let client = Arc::new(OnceLock::new());
-        let backend = Engine { runtime: Arc::clone(&runtime), log_root: config.log_root.clone(), client: Arc::clone(&client) };
+        let backend = Engine { runtime: Arc::clone(&runtime), node: config.clone(), client: Arc::clone(&client) };
         let server = Server::start(Config {
             folder: root.join(SERVER_FOLDER),
             listen: serve.listen,

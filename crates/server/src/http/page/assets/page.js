@@ -275,7 +275,7 @@ function keepFocus(parent, children) {
 
 // ---------------------------------------------------------------- one life
 
-const MARKS = { asked: "▼", signal: "!", kill: "×", outOfMemory: "M", endedWell: "●", endedBadly: "●", failed: "!", passed: "✓", unhealthy: "×" };
+const MARKS = { asked: "▼", signal: "!", kill: "×", outOfMemory: "M", endedWell: "●", endedBadly: "●", failed: "!", passed: "✓", unhealthy: "×", session: "┊" };
 
 function lifeView(uid, signal) {
   const parts = Object.fromEntries(["head", "chart", "why", "grace", "hooks", "events"].map((name) => [name, el("div", { "data-part": name })]));
@@ -285,7 +285,7 @@ function lifeView(uid, signal) {
   picked = null;
   const draw = (life) => {
     document.title = `${life.name} · usher`;
-    redraw(parts.head, [life.name, life.phase, life.reason, life.lived, life.isDriven, life.isCut, life.warnings], () => head(life));
+    redraw(parts.head, [life.name, life.phase, life.reason, life.lived, life.isDriven, life.notices, life.warnings], () => head(life));
     redraw(parts.chart, [life.lanes, life.ticks, life.folds], () => chart(life));
     redraw(parts.why, life.answers, () => why(life));
     redraw(parts.grace, life.accounts, () => grace(life));
@@ -330,7 +330,7 @@ function head(life) {
     life.isOver ? `lived ${life.lived}` : `${life.lived} old`,
     el("span", { class: "mono" }, life.uid),
   ];
-  const notices = [...(life.isCut ? ["The journal was full: the beginning of this life is not kept."] : []),
+  const notices = [...(life.notices ?? []).map((notice) => `Note: ${notice}.`),
     ...(!life.isDriven && !life.isOver ? ["No engine drives this pod: its containers live on without restarts and probes."] : []), ...new Set(life.warnings)];
   return el("div", {},
     el("div", { class: "title" }, el("h1", {}, el("span", { class: "space" }, `${life.namespace} / `), life.name),

@@ -50,7 +50,9 @@ fn hook_run(life: &Life, container: &ContainerLife, instance: &Instance, run: &H
     let what = handler_text(&run.handler);
     if has_done_its_work(run) {
         let how = if run.has_succeeded() { "succeeded in" } else { "ended with its container, after" };
-        return Verdict::new(Check::Hooks, name, Outcome::Passed, format!("{hook} of {name} ({what}) {how} {took}"));
+        let over_http = run.end.as_ref().is_some_and(|end| end.fell_back_to_http);
+        let over_http = if over_http { ", over HTTP because the server does not speak HTTPS" } else { "" };
+        return Verdict::new(Check::Hooks, name, Outcome::Passed, format!("{hook} of {name} ({what}) {how} {took}{over_http}"));
     }
     let limit = life.account_of(instance).map(|account| account.grace_secs);
     let is_cut_off = run.end.as_ref().is_some_and(|end| end.out_of_grace);

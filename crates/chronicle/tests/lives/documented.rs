@@ -14,7 +14,7 @@ fn documented() -> BTreeSet<&'static str> {
 }
 
 /// The lines of a type, without its comments and attributes.
-fn body<'a>(source: &'a str, head: &str) -> impl Iterator<Item = &'a str> {
+fn body<'a>(source: &'a str, head: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     let begin = source.find(head).unwrap_or_else(|| panic!("there is no {head}"));
     let lines = source[begin..].lines().skip(1).take_while(|line| *line != "}");
     lines.map(str::trim_end).filter(|line| !line.trim_start().starts_with("//") && !line.trim_start().starts_with('#'))
@@ -53,7 +53,7 @@ fn small_first(name: &str) -> String {
 fn every_record_and_field_that_can_be_written_is_documented() {
     let documented = documented();
     let mut wanted: Vec<String> = variants(RECORDS, "Record").iter().map(|name| small_first(name)).collect();
-    assert!(wanted.len() >= 16 && wanted.contains(&"outputCut".to_owned()), "{wanted:?}");
+    assert!(wanted.len() >= 15 && wanted.contains(&"outputCut".to_owned()), "{wanted:?}");
     wanted.extend(variants(RECORDS, "Happening"));
     wanted.extend(variants(RECORDS, "Disposition").iter().map(|name| small_first(name)));
     wanted.extend(variants(RECORDS, "SessionVerb").iter().map(|name| small_first(name)));

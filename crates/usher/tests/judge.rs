@@ -287,7 +287,7 @@ fn any_kind_with_a_pod_template_is_tested() {
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n  template:";
     let (code, said) = test(&workload(deployment, 4, "Always", "exec tapp run"));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("Deployment web is run as one pod: web-") && said.contains("PASSED  default/web-"), "{said}");
+    assert!(said.contains("Deployment web is run as one pod: web-") && said.contains("PASSED") && said.contains("default/web-"), "{said}");
     let (code, said) = test(&workload(deployment, 4, "Always", "sleep 1000; true"));
     assert_eq!(code, Some(6), "the verdicts are those of a Pod: {said}");
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: sum}\nspec:\n  template:";

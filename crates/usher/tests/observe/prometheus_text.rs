@@ -161,7 +161,7 @@ fn read_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
     for label in text.split(',') {
         let (name, value) = label.split_once('=').ok_or("a label without a value")?;
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).ok_or("a value without quotes")?;
-        let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_.+-:".contains(c));
+        let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "_.+-:/".contains(c));
         if !is_word(name) || !is_word(value) || labels.insert(name.to_owned(), value.to_owned()).is_some() {
             return Err(format!("the label {label} is no word, or comes twice"));
         }

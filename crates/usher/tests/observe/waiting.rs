@@ -16,7 +16,6 @@ containers:
   lifecycle: {preStop: {exec: {command: [tapp, sleep, '600000']}}}";
 
 const CRITICAL: &str = "terminationGracePeriodSeconds: 1
-priority: 2000000000
 priorityClassName: system-node-critical
 containers: [{name: app, image: 'tapp:1', imagePullPolicy: Never, command: [tapp, run]}]";
 

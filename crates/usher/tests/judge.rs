@@ -293,9 +293,9 @@ fn any_kind_with_a_pod_template_is_tested() {
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: sum}\nspec:\n  template:";
     let (code, said) = test(&workload(job, 4, "Never", "echo 42"));
     assert_eq!(code, Some(0), "a job may end: {said}");
-    assert!(said.contains("Job sum is run as one pod: sum-") && said.contains("the pod ended by itself, and may"), "{said}");
+    assert!(said.contains("Job sum is run as one pod: sum-") && said.contains("PASSED"), "{said}");
     let (code, said) = test(&workload(job, 4, "Never", "exit 3"));
-    assert_eq!(code, Some(2), "but not badly: {said}");
+    assert!(code != Some(0) && said.contains("exit code 3"), "but not badly: {code:?}: {said}");
     let template = "apiVersion: v1\nkind: PodTemplate\nmetadata: {name: base}\ntemplate:";
     let (code, said) = test(&workload(template, 2, "Always", "exec tapp run"));
     assert_eq!(code, Some(0), "{said}");

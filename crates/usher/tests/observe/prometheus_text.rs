@@ -95,7 +95,7 @@ impl Scrape {
 }
 
 /// Counters whose names the kubelet chose against the convention.
-const NAMED_BY_THE_KUBELET: [&str; 1] = ["kubelet_evictions"];
+const NAMED_BY_THE_KUBELET: [&str; 2] = ["kubelet_evictions", "kubelet_preemptions"];
 
 impl Family {
     fn check(&self, name: &str) -> Result<(), String> {

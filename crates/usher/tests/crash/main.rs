@@ -132,7 +132,18 @@ impl Run {
         let mut ledger = self.load.ledger();
         let wrong: Vec<String> = ledger.look(&pods, &config_maps).into_iter().chain(ledger.examine_so_far()).collect();
         drop(ledger);
-        assert!(wrong.is_empty(), "{when}, seed {}: {wrong:#?}", self.seed);
+        assert!(wrong.is_empty(), "{when}, seed {}: {wrong:#?}\n{}", self.seed, self.journals_of(&wrong));
+    }
+
+    /// The journals of the pods that are named in these texts.
+    fn journals_of(&self, wrong: &[String]) -> String {
+        let ledger = self.load.ledger();
+        let is_named = |name: &str| wrong.iter().any(|text| text.starts_with(&format!("pod {name} ")));
+        let named = ledger.pods.iter().filter(|(name, _)| is_named(name));
+        let uids: Vec<&str> = named.filter_map(|(_, pod)| pod.uid.as_deref()).collect();
+        let entries = fs::read_dir(self.machine.root().join("journals")).into_iter().flatten().flatten();
+        let of_named = entries.filter(|entry| uids.iter().any(|uid| entry.file_name().to_string_lossy().contains(uid)));
+        of_named.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
     }
 
     /// The commands of sessions end with the daemon through which they were begun.
@@ -185,7 +196,7 @@ impl Run {
     #[track_caller]
     fn examine(&self) {
         let wrong = self.load.ledger().examine_settled();
-        assert!(wrong.is_empty(), "seed {}: {wrong:#?}", self.seed);
+        assert!(wrong.is_empty(), "seed {}: {wrong:#?}\n{}", self.seed, self.journals_of(&wrong));
     }
 
     /// What happened while no daemon lived is told like everything else.

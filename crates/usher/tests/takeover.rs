@@ -18,6 +18,7 @@ spec:
     image: tapp:1
     imagePullPolicy: Never
     command: [tapp, run, --http, '8080']
+    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
     lifecycle:
       preStop:
         httpGet: {path: /sleep/1500, port: 8080}
@@ -28,7 +29,8 @@ spec:
 fn an_http_hook_in_flight_is_sent_again_and_its_answer_is_waited_for() {
     let Some(machine) = Machine::new("an_http_hook_in_flight_is_sent_again_and_its_answer_is_waited_for") else { return };
     let mut running = machine.run(POD, &[]);
-    running.wait_running("app");
+    // The server listens.
+    running.wait_for("app ready", |entry| entry["status"]["containerStatuses"][0]["ready"] == true);
     let uid = running.seen[0]["opened"]["uid"].as_str().expect("the journal begins with the pod").to_owned();
     running.interrupt();
     running.wait_for("the request", |entry| entry["output"]["line"].as_str().is_some_and(|line| line.contains("http: GET /sleep/1500")));

@@ -22,6 +22,7 @@ const WATCHED: Duration = Duration::from_secs(30);
 
 /// Of the probes of each pod, those that ask for a page; the third one only connects.
 const PAGES: usize = 2;
+const NAME: &str = "probed";
 const PORT: u16 = 8080;
 
 /// What the goals say: the part of a core, how much more than the bare connections, and the bucket of the daemon's own histogram
@@ -33,7 +34,7 @@ const LATENESS_MAX: &str = "0.1";
 pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let daemon = Daemon::start(bench)?;
     let watch = daemon.watch_pods()?;
-    let pods = names("probed", PODS);
+    let pods = names(NAME, PODS);
     for name in &pods {
         daemon.create(&pod(name))?;
     }
@@ -78,6 +79,7 @@ impl Attempts {
     }
 }
 
+/// Where the probed pods answer; there are others.
 fn addresses(daemon: &Daemon<'_>) -> Result<Vec<SocketAddr>> {
     let mut text = String::new();
     daemon.request("GET", "/api/v1/namespaces/default/pods", None)?.read_to_string(&mut text)?;
@@ -86,7 +88,8 @@ fn addresses(daemon: &Daemon<'_>) -> Result<Vec<SocketAddr>> {
         let ip = pod["status"]["podIP"].as_str().context("a pod that runs has an address")?;
         Ok(SocketAddr::new(ip.parse()?, PORT))
     };
-    list["items"].as_array().context("a list has items")?.iter().map(ip).collect()
+    let is_probed = |pod: &&Value| pod["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(NAME));
+    list["items"].as_array().context("a list has items")?.iter().filter(is_probed).map(ip).collect()
 }
 
 /// The part of a core that the connections of all probes take, made one after the other and spread over each second.

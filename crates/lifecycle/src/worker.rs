@@ -343,18 +343,30 @@ impl PodWorker {
             | Event::KillSignalled { id, .. }
             | Event::HookFinished { id, .. }
             | Event::RoomMeasured { id, .. }
-            | Event::Resized { id, .. }
-            | Event::ProbeFinished { id, .. } => match self.pending.remove(&id).map(|unanswered| unanswered.whom) {
+            | Event::Resized { id, .. } => match self.pending.remove(&id).map(|unanswered| unanswered.whom) {
                 Some(Pending::Pod) => self.answer_for_pod(event, now),
                 Some(Pending::Container(index)) => self.answer_for_container(index, id, event, now),
                 None => return,
             },
+            Event::ProbeFinished { id, outcome } => {
+                let whom = self.pending.remove(&id).map(|unanswered| unanswered.whom);
+                let Some(Pending::Container(index)) = whom else { return };
+                if !self.probe_finished(index, id, outcome, now) {
+                    // Nothing follows from it.
+                    return;
+                }
+            }
         }
         self.settle(now);
     }
 
     /// Time has come to [`Self::poll_timeout`], or past it.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.timeout_besides_probes().is_none_or(|(at, _)| at > now) {
+            // Most of what ever happens to a pod, and nothing follows from it.
+            (0..self.containers.len()).for_each(|index| self.probe_timeout(index, now));
+            return;
+        }
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.tell_pod(EventKind::Normal, "DeadlineExceeded", crate::status::DEADLINE_MESSAGE.to_string());
             // k8s: 4.a.17: like a natural end, with the spec's grace.
@@ -373,21 +385,32 @@ impl PodWorker {
 
     /// The earliest moment at which [`Self::handle_timeout`] must be called, and why.
     pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
-        let mut timers: Vec<(Timestamp, Timer)> = Vec::new();
-        timers.extend(self.deadline().map(|at| (at, Timer::PodDeadline)));
-        timers.extend(self.overdue_at.map(|at| (at, Timer::Overdue)));
-        if let (Sandbox::Absent { not_before, .. }, None) = (&self.sandbox, self.termination) {
-            timers.push((*not_before, Timer::SandboxRetry));
+        let other = self.timeout_besides_probes();
+        match self.probe_timer() {
+            Some((at, container)) if other.as_ref().is_none_or(|(other_at, _)| at < *other_at) => {
+                Some((at, Timer::ProbeDue { container: container.spec.name.clone() }))
+            }
+            Some(_) | None => other,
         }
-        if let Some(RestartAll::Removed { at }) = self.restart_all {
-            timers.push((at, Timer::RestartAll));
-        }
-        timers.extend(self.resize_due().map(|at| (at, Timer::Resize)));
-        for container in &self.containers {
-            timers.extend(self.stage_timer(container));
-            timers.extend(self.probe_timer(container));
-        }
-        timers.into_iter().min()
+    }
+
+    fn timeout_besides_probes(&self) -> Option<(Timestamp, Timer)> {
+        let sandbox_retry = match (&self.sandbox, self.termination) {
+            (Sandbox::Absent { not_before, .. }, None) => Some((*not_before, Timer::SandboxRetry)),
+            (_, _) => None,
+        };
+        let restart_all = match self.restart_all {
+            Some(RestartAll::Removed { at }) => Some((at, Timer::RestartAll)),
+            Some(_) | None => None,
+        };
+        let of_pod = [
+            self.deadline().map(|at| (at, Timer::PodDeadline)),
+            self.overdue_at.map(|at| (at, Timer::Overdue)),
+            sandbox_retry,
+            restart_all,
+            self.resize_due().map(|at| (at, Timer::Resize)),
+        ];
+        of_pod.into_iter().flatten().chain(self.containers.iter().filter_map(|container| self.stage_timer(container))).min()
     }
 
     fn deadline(&self) -> Option<Timestamp> {
@@ -464,7 +487,6 @@ impl PodWorker {
             Event::ContainerStarted { at, .. } => self.container_started(index, id, at, now),
             Event::ContainerStartFailed { message, .. } => self.container_start_failed(index, id, message, now),
             Event::HookFinished { outcome, .. } => self.hook_finished(index, id, outcome, now),
-            Event::ProbeFinished { outcome, .. } => self.probe_finished(index, id, outcome, now),
             Event::StopSignalled { error, .. } | Event::KillSignalled { error, .. } => self.signal_answered(error),
             Event::Resized { error, .. } => self.resized(id, error, now),
             Event::RoomMeasured { .. }
@@ -473,6 +495,7 @@ impl PodWorker {
             | Event::SandboxLost { .. }
             | Event::SandboxStopped { .. }
             | Event::PodCleanedUp { .. }
+            | Event::ProbeFinished { .. }
             | Event::ContainerExited { .. } => {}
         }
     }

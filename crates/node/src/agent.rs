@@ -34,6 +34,7 @@ use crate::eviction::{EvictionConfig, NodeCondition, Watch, WatchedPod};
 use crate::gc::{Collector, GcConfig, GcMetrics};
 use crate::journal::{Live, Record};
 use crate::observer::Observer;
+use crate::pod_files::{is_set_aside, remove_pod_folder};
 use crate::pod_world::{NodeConfig, PodWorld, read_manifest};
 use crate::shutdown::{Leaver, ShutdownPlan, Wave};
 use crate::state::PodState;
@@ -262,10 +263,13 @@ impl<R: Runtime, A: PodApi> Agent<R, A> {
     fn find_left(&self, folder: &Path) -> Result<Option<Left>, String> {
         let uid = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let node = &self.shared.node;
+        if is_set_aside(folder) {
+            return remove_pod_folder(folder).map(|()| None).map_err(|error| error_chain(&error));
+        }
         let Some(lock) = EngineLock::try_take(folder).map_err(|error| error_chain(&error))? else { return Ok(None) };
         if !node.state_path(&uid).exists() {
             // Its first state is written before anything is made: nothing of it is anywhere.
-            return std::fs::remove_dir_all(folder).map(|()| None).map_err(|error| error_chain(&error));
+            return remove_pod_folder(folder).map(|()| None).map_err(|error| error_chain(&error));
         }
         let mut pod = read_manifest(&node.manifest_path(&uid)).map_err(|error| error_chain(&error))?;
         forget_writers(&mut pod);
@@ -602,10 +606,8 @@ impl<R: Runtime, A: PodApi> Shared<R, A> {
 
     async fn forget(&self, uid: &str, folder: &Path, lock: EngineLock) {
         let driven = self.pods().remove(uid);
-        if let Err(error) = std::fs::remove_dir_all(folder)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, folder = %folder.display(), "cannot remove the folder of a pod");
+        if let Err(error) = remove_pod_folder(folder) {
+            tracing::warn!(error = error_chain(&error), folder = %folder.display(), "cannot remove the folder of a pod");
         }
         drop(lock);
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner).forget(uid);

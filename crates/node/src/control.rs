@@ -26,6 +26,10 @@ const REQUEST_MAX_BYTES: u64 = 16 << 10;
 /// Nobody is held up for longer because a session is to be told.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
 
+/// How often the lock is tried, and the pause between: whoever looks whether it is held, holds it for a moment.
+const TRIES: u32 = 3;
+const TRY_AGAIN: Duration = Duration::from_millis(1);
+
 /// What may be asked.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(untagged)]
@@ -51,13 +55,27 @@ impl EngineLock {
     /// # Errors
     /// When the lock file cannot be made.
     pub fn try_take(pod_dir: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(pod_dir.join("engine.lock"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock_path(pod_dir))?;
+        for _ in 0..TRIES {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Self { _file: file })),
+                // Somebody may only be looking.
+                Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(TRY_AGAIN),
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(None)
     }
+
+    /// Whether an engine drives the pod right now.
+    pub fn is_held(pod_dir: &Path) -> bool {
+        let Ok(file) = File::open(lock_path(pod_dir)) else { return false };
+        matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
+    }
+}
+
+fn lock_path(pod_dir: &Path) -> PathBuf {
+    pod_dir.join("engine.lock")
 }
 
 /// Takes requests for a pod until it is dropped.

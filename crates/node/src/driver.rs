@@ -2,14 +2,17 @@
 //!
 //! ```text
 //!   commands ─┐                ┌─▶ journal
-//!   runtime  ─┼─▶ PodWorker ───┼─▶ one task for each action ─▶ its answer comes back as an event
+//!   runtime  ─┼─▶ PodWorker ───┼─▶ one task for each action ─▶ its answer comes back as an event (probes over the network: no task)
 //!   answers  ─┘   (lifecycle)  └─▶ status
 //! ```
 //!
 //! Invariant: everything that goes into the machine or comes out of it is in the journal, in that order, and the machine's state is
 //! on disk before the actions that follow from it are begun. So an engine that dies at any instant can be replaced by another.
 
+mod attempts;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +20,14 @@ use std::time::Duration;
 use chronicle::SessionFacts;
 use k8s_openapi::api::core::v1;
 use lifecycle::{
-    Action, ActionId, Event, Eviction, Grace, Handler, Hook, HookOutcome, KillPod, KillTrigger, PodSpec, PodStatus, PodWorker, Rejection,
-    Step, Timer, Timestamp, UNSAVED_ACTIONS_MAX,
+    Action, ActionId, Event, Eviction, Grace, Handler, Hook, HookOutcome, KillPod, KillTrigger, PodSpec, PodStatus, PodWorker,
+    ProbeHandler, Rejection, Step, Timer, Timestamp, UNSAVED_ACTIONS_MAX,
 };
 use runtime::{Runtime, RuntimeEvent};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use self::attempts::Attempts;
 use crate::container_config::Objects;
 use crate::convert::happening;
 use crate::gc::logs::{PodName, journaled, mark_gone};
@@ -32,7 +36,7 @@ use crate::logs::LogFollower;
 use crate::pod_files::UpdateVolumesError;
 use crate::pod_world::PodWorld;
 use crate::state::{PodState, SaveStateError};
-use crate::{clock, error_chain};
+use crate::{clock, error_chain, probes};
 
 /// A pod, the machine that decides about it, and all that is needed to do what it asks.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ pub struct PodDriver<R: Runtime> {
     sender: mpsc::UnboundedSender<Input>,
     /// What can be cancelled, by the step that started it.
     running: BTreeMap<ActionId, Running>,
+    attempts: Attempts,
     /// Where each container's output is read for the watcher.
     followers: BTreeMap<String, LogFollower>,
     shown: Shown,
@@ -240,6 +245,7 @@ impl<R: Runtime> PodDriver<R> {
             inputs,
             sender,
             running: BTreeMap::new(),
+            attempts: Attempts::default(),
             followers: BTreeMap::new(),
             shown: Shown::Everything,
             published: None,
@@ -282,9 +288,16 @@ impl<R: Runtime> PodDriver<R> {
                 input = self.inputs.recv() => {
                     let turn = Turn::of(input.as_ref());
                     if let Some(input) = input {
-                        self.take(input).await;
+                        let mut attempts = std::mem::take(&mut self.attempts);
+                        // Boxed, for it is seldom, and would be room that every pod has all the time.
+                        attempts.beside(Box::pin(self.take(input))).await;
+                        self.attempts = attempts;
                     }
                     turn
+                }
+                (id, outcome) = poll_fn(|context| self.attempts.poll_next(context)) => {
+                    self.hand(Event::ProbeFinished { id, outcome });
+                    Turn::Probes
                 }
                 Ok(()) = room.changed(), if waits_for_room => {
                     self.state.worker.handle_room_changed(clock::now());
@@ -473,13 +486,16 @@ impl<R: Runtime> PodDriver<R> {
                     let _ = sender.send(Input::Answer(Box::new(event)));
                 });
             }
-            // Most of what ever happens to a pod: a task of its own, without room for all the other actions.
-            Action::RunProbe { container_id, handler, timeout, .. } => {
+            Action::RunProbe { container_id, handler: ProbeHandler::Exec { command }, timeout, .. } => {
                 let (world, sender) = (self.world.clone(), self.sender.clone());
                 tokio::spawn(async move {
-                    let outcome = world.probe(id, &container_id.0, &handler, timeout).await;
+                    let outcome = world.probe_by_exec(id, &container_id.0, command, timeout).await;
                     let _ = sender.send(Input::Answer(Box::new(Event::ProbeFinished { id, outcome })));
                 });
+            }
+            Action::RunProbe { handler, timeout, .. } => {
+                let ip = self.world.probed_ip();
+                self.attempts.begin(id, async move { probes::ask(&handler, ip, timeout).await });
             }
             Action::RunHook { container, container_id, hook, handler } => {
                 let taken_over = self.taken_over.remove(&id);

@@ -11,8 +11,10 @@ mod connection;
 pub(crate) mod fuzzing;
 mod request;
 mod response;
+mod socket;
 mod url;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -97,11 +99,11 @@ pub async fn get(get: &HttpGet, pod_ip: Option<IpAddr>, purpose: Purpose) -> Res
     let url = Url::of_pod(get.scheme, &host, port, &get.path);
     let headers = Headers::new(&get.headers, purpose);
     let deadline = purpose.deadline();
-    let answered = follow(url.clone(), headers.clone(), purpose, deadline).await;
+    let answered = follow(&url, &headers, purpose, deadline).await;
     match answered {
         // k8s: 3.d.20
         Err(HttpError::Transport(text)) if purpose == Purpose::Hook && get.scheme == Scheme::Https && text.contains(SCHEME_MISMATCH) => {
-            let retried = follow(url.with_scheme("http"), headers.without("Authorization"), purpose, deadline).await;
+            let retried = follow(&url.with_scheme("http"), &headers.without("Authorization"), purpose, deadline).await;
             retried.map(|answer| HttpAnswer { fell_back_to_http: true, ..answer }).map_err(|_| HttpError::Transport(text))
         }
         other => other,
@@ -109,9 +111,9 @@ pub async fn get(get: &HttpGet, pod_ip: Option<IpAddr>, purpose: Purpose) -> Res
 }
 
 /// Makes the request and those that redirects ask for.
-async fn follow(first: Url, first_headers: Headers, purpose: Purpose, deadline: Option<Instant>) -> Result<HttpAnswer, HttpError> {
-    let mut url = first.clone();
-    let mut headers = first_headers.clone();
+async fn follow(first: &Url, first_headers: &Headers, purpose: Purpose, deadline: Option<Instant>) -> Result<HttpAnswer, HttpError> {
+    let mut url = Cow::Borrowed(first);
+    let mut headers = Cow::Borrowed(first_headers);
     let mut redirects = 0;
     loop {
         let failed = |text: String| HttpError::Transport(format!("Get {}: {text}", quote(&url.to_string())));
@@ -136,8 +138,8 @@ async fn follow(first: Url, first_headers: Headers, purpose: Purpose, deadline: 
         if head.content_length().is_none_or(|length| length <= REDIRECT_BODY_BYTES_MAX) {
             let _ = within(deadline, response::read_body(&mut stream, &head, REDIRECT_BODY_BYTES_MAX)).await;
         }
-        headers = first_headers.for_redirect(&url, &next, &location);
-        url = next;
+        headers = Cow::Owned(first_headers.for_redirect(&url, &next, &location));
+        url = Cow::Owned(next);
     }
 }
 
@@ -153,6 +155,7 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 async fn exchange(url: &Url, headers: &Headers) -> Result<(connection::Connection, Head), String> {
     let bytes = headers.request(url)?;
     let mut connection = connection::connect(url).await?;
+    tokio::task::yield_now().await;
     // The answer may come before all is sent, so a failed write is told only if there is none.
     let written = connection.write(&bytes).await;
     let head = response::read_head(&mut connection).await;

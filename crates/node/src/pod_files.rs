@@ -31,7 +31,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub use clean_up::CleanUpError;
+pub use clean_up::{CleanUpError, is_set_aside, remove_pod_folder};
 pub use etc::{EtcFilesError, hostname};
 pub use payload::PayloadError;
 pub(crate) use sub_path::SubPath;

@@ -576,28 +576,24 @@ impl<R: Runtime> PodWorld<R> {
         }
     }
 
-    /// Makes one attempt of a probe.
-    pub(crate) async fn probe(
-        &self,
-        id: ActionId,
-        container_id: &str,
-        handler: &lifecycle::ProbeHandler,
-        timeout: Duration,
-    ) -> ProbeOutcome {
+    /// Makes one attempt of a probe by a command.
+    pub(crate) async fn probe_by_exec(&self, id: ActionId, container_id: &str, command: Vec<String>, timeout: Duration) -> ProbeOutcome {
         let instance = container_id.get(..12).unwrap_or(container_id);
-        let exec = |command: Vec<String>| {
-            let request = ExecRequest {
-                pod_uid: self.spec.uid.clone(),
-                container_id: container_id.to_owned(),
-                exec_id: format!("probe-{instance}-{}", id.0),
-                command,
-                timeout: Some(timeout),
-                output_cap: PROBE_OUTPUT_MAX,
-            };
-            async move { self.runtime.exec(&request).await }
+        let request = ExecRequest {
+            pod_uid: self.spec.uid.clone(),
+            container_id: container_id.to_owned(),
+            exec_id: format!("probe-{instance}-{}", id.0),
+            command,
+            timeout: Some(timeout),
+            output_cap: PROBE_OUTPUT_MAX,
         };
-        let ip = self.facts().ips.first().copied().or_else(|| self.node.host_ips.first().copied());
-        probes::run(handler, ip, timeout, exec).await
+        let ended = self.runtime.exec(&request).await;
+        probes::exec_outcome(&request.command, timeout, ended)
+    }
+
+    /// Where probes over the network ask that name no host: at the pod, or at the node whose network it has.
+    pub(crate) fn probed_ip(&self) -> Option<std::net::IpAddr> {
+        self.facts().ips.first().copied().or_else(|| self.node.host_ips.first().copied())
     }
 
     /// How a container ended, in the machine's words: reason and termination message.

@@ -20,21 +20,14 @@ use crate::http::{self, HttpAnswer, HttpError, Purpose};
 /// Output of a command that is kept, in bytes (k8s: 7.d.4).
 const OUTPUT_BYTES_MAX: usize = 10 * 1024;
 
-/// Makes one attempt. `pod_ip` is asked where the probe names no host; `exec` runs a command in the container, within the time limit.
-pub async fn run<F>(
-    handler: &ProbeHandler,
-    pod_ip: Option<IpAddr>,
-    timeout: Duration,
-    exec: impl FnOnce(Vec<String>) -> F + Send,
-) -> ProbeOutcome
-where
-    F: Future<Output = Result<ExecResult, ExecError>> + Send,
-{
-    // Boxed is what would make the others' tasks larger.
+/// Makes one attempt over the network. `pod_ip` is asked where the probe names no host. A command is none of these: it is for whoever can
+/// run one in the container, and [`exec_outcome`] says what its end means.
+pub async fn ask(handler: &ProbeHandler, pod_ip: Option<IpAddr>, timeout: Duration) -> ProbeOutcome {
     match handler {
-        ProbeHandler::Exec { command } => exec_outcome(command, timeout, Box::pin(exec(command.clone())).await),
+        ProbeHandler::Exec { .. } => ProbeOutcome::Error { error: "a command is not asked for over the network".to_owned() },
         ProbeHandler::HttpGet(get) => http_outcome(http::get(get, pod_ip, Purpose::Probe { timeout }).await),
         ProbeHandler::TcpSocket { host, port } => connect(host.as_deref(), port, pod_ip, timeout).await,
+        // Boxed is what would make the others larger.
         ProbeHandler::Grpc { port, service } => match pod_ip {
             Some(ip) => Box::pin(grpc::check(ip, *port, service, timeout)).await,
             None => no_address(),
@@ -42,8 +35,8 @@ where
     }
 }
 
-/// k8s: 7.d.3
-fn exec_outcome(command: &[String], timeout: Duration, ended: Result<ExecResult, ExecError>) -> ProbeOutcome {
+/// What the end of a probe's command means (k8s: 7.d.3).
+pub fn exec_outcome(command: &[String], timeout: Duration, ended: Result<ExecResult, ExecError>) -> ProbeOutcome {
     match ended {
         Ok(result) if result.timed_out => {
             let output = format!("command timed out: {} timed out after {}", quote(&command.join(" ")), go_duration(timeout));

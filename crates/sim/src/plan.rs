@@ -309,16 +309,14 @@ fn rule(chance: &mut Chance) -> RestartRule {
 fn handler(chance: &mut Chance, grace: u64) -> Handler {
     match chance.below(10) {
         0..=5 => Handler::Exec { command: vec!["do".to_owned(), "it".to_owned()], time_limit: None },
-        6..=7 => Handler::HttpGet(HttpGet {
-            host: None,
-            port: HttpPort::Number(80),
-            path: "/hook".to_owned(),
-            scheme: Scheme::Http,
-            headers: Vec::new(),
-        }),
+        6..=7 => Handler::HttpGet(http_get("/hook")),
         8 => Handler::Sleep { secs: chance.between(0, grace.min(20)) },
         _ => Handler::TcpSocket,
     }
+}
+
+fn http_get(path: &str) -> HttpGet {
+    HttpGet { host: None, port: HttpPort::Number(80), path: path.to_owned(), scheme: Scheme::Http, headers: Vec::new() }
 }
 
 fn probe(chance: &mut Chance, pace: Pace, may_kill: bool) -> ProbeSpec {
@@ -328,7 +326,12 @@ fn probe(chance: &mut Chance, pace: Pace, may_kill: bool) -> ProbeSpec {
         Pace::Hours => 300,
     };
     ProbeSpec {
-        handler: ProbeHandler::Exec { command: vec!["look".to_owned()] },
+        handler: match chance.below(4) {
+            0 => ProbeHandler::HttpGet(http_get("/")),
+            1 => ProbeHandler::TcpSocket { host: None, port: HttpPort::Number(80) },
+            2 => ProbeHandler::Grpc { port: 80, service: String::new() },
+            _ => ProbeHandler::Exec { command: vec!["look".to_owned()] },
+        },
         initial_delay_secs: if chance.percent(50) { 0 } else { chance.between(0, longest) },
         timeout_secs: 1,
         period_secs: chance.between(longest.div_ceil(3), longest),

@@ -111,8 +111,14 @@ fn true_blame(account: &GraceAccount, truth: &Truth) -> Option<Blame> {
             .hook_ended
             .as_ref()
             .is_none_or(|(at, outcome)| *at >= signal_at && matches!(outcome, HookOutcome::Cancelled | HookOutcome::ContainerEnded { .. }));
-    if was_cut_off && signal_at.since(began) >= Duration::from_secs(account.grace_secs) {
-        return Some(Blame::PreStopEndless);
+    if signal_at.since(began) >= Duration::from_secs(account.grace_secs) {
+        if was_cut_off {
+            return Some(Blame::PreStopEndless);
+        }
+        if truth.hook_ended.as_ref().is_some_and(|(at, _)| *at == signal_at) {
+            // It ended in the very instant in which nobody waited for it any longer.
+            return None;
+        }
     }
     let starting = truth.hook_began.unwrap_or(signal_at).since(began).min(account.share_of(ShareUser::Waiting) + NEWS);
     let order = if account.order_wait_at.is_some() {

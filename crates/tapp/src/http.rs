@@ -58,5 +58,7 @@ fn answer(stream: TcpStream, started: Instant, fail_after: Option<Duration>) -> 
         _ => 200,
     };
     let body = format!("status {status}\n");
-    write!(&stream, "HTTP/1.1 {status} tapp\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    // At once, as servers do: each part of its own would be a packet.
+    let answer = format!("HTTP/1.1 {status} tapp\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    (&stream).write_all(answer.as_bytes())
 }

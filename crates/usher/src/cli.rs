@@ -382,7 +382,8 @@ pub(crate) fn main() -> ExitCode {
     let filter = environment::text(environment::LOG).unwrap_or_else(|| "warn".to_owned());
     let filter = tracing_subscriber::EnvFilter::new(filter);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(ENGINE_THREADS).enable_all().build() {
+    let threads = if matches!(cli.command, Command::Serve(_)) { DAEMON_ENGINE_THREADS } else { ENGINE_THREADS };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the engine's threads")),
     };
@@ -427,8 +428,12 @@ fn tell(answer: &clap::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Pods wait more than they work: two threads serve hundreds.
+/// Pods wait more than they work: two threads drive hundreds.
 const ENGINE_THREADS: usize = 2;
+
+/// A daemon has threads of their own for its clients. The pods have one, on which what many of them do at a time costs least: none is
+/// woken for another's work.
+const DAEMON_ENGINE_THREADS: usize = 1;
 
 #[expect(clippy::print_stderr, reason = "errors of a command line go to stderr")]
 fn fail(error: &anyhow::Error) -> ExitCode {

@@ -11,6 +11,7 @@ mod configuration;
 mod duration;
 mod environment;
 mod follow;
+mod heaps;
 mod manifest;
 mod node_options;
 mod otlp;
@@ -22,5 +23,6 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|first| first == "shim") {
         return shim::monitor::main(arguments);
     }
+    heaps::limit();
     cli::main()
 }

@@ -61,7 +61,24 @@ fn the_delay_counts_anew_after_each_restart() {
 
 /// Difference 26 of docs/differences.md.
 #[test]
-fn attempts_come_in_their_period_and_on_a_common_grid_as_soon_as_they_go_well() {
+fn attempts_come_in_their_period_and_over_the_network_on_a_common_grid_as_soon_as_they_go_well() {
+    assert_snapshot!(play(
+        "app a readiness every 2 http
+         start a takes 1234ms
+         until 8s
+         only RunProbe"
+    ), @"
+    1.234 RunProbe a#0 Readiness
+    3.234 RunProbe a#0 Readiness
+    5.000 RunProbe a#0 Readiness
+    7.000 RunProbe a#0 Readiness
+    7.000 TimeUp
+    ");
+}
+
+// k8s: 7.a.8
+#[test]
+fn commands_come_in_their_period_and_on_no_grid() {
     assert_snapshot!(play(
         "app a readiness every 2
          start a takes 1234ms
@@ -70,9 +87,9 @@ fn attempts_come_in_their_period_and_on_a_common_grid_as_soon_as_they_go_well() 
     ), @"
     1.234 RunProbe a#0 Readiness
     3.234 RunProbe a#0 Readiness
-    5.200 RunProbe a#0 Readiness
-    7.200 RunProbe a#0 Readiness
-    7.200 TimeUp
+    5.234 RunProbe a#0 Readiness
+    7.234 RunProbe a#0 Readiness
+    7.234 TimeUp
     ");
 }
 
@@ -585,8 +602,8 @@ fn probes_that_fell_due_while_no_engine_was_there_are_spread_over_their_period_a
     73.338 RunProbe b#0 Readiness
     75.000 RunProbe a#0 Liveness
     81.505 RunProbe a#0 Readiness
-    82.850 RunProbe b#0 Liveness
-    83.300 RunProbe b#0 Readiness
+    82.857 RunProbe b#0 Liveness
+    83.338 RunProbe b#0 Readiness
     85.000 RunProbe a#0 Liveness
     85.000 TimeUp
     ");

@@ -387,6 +387,8 @@ fn probe(words: &mut Words<'_>) -> ProbeSpec {
             spec.success_threshold = words.number();
         } else if words.take("grace") {
             spec.termination_grace_period_secs = Some(words.number());
+        } else if words.take("http") {
+            spec.handler = ProbeHandler::HttpGet(http_get());
         } else {
             return spec;
         }

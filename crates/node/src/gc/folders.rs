@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::control::EngineLock;
-use crate::pod_files::PodFiles;
+use crate::pod_files::{PodFiles, is_set_aside};
 use crate::state::PodState;
 use crate::{NodeConfig, error_chain};
 
@@ -29,7 +29,7 @@ pub async fn remove_left_over(node: &NodeConfig, is_driven: impl Fn(&str) -> boo
     for entry in entries {
         let entry = entry?;
         let uid = entry.file_name().to_string_lossy().into_owned();
-        if is_driven(&uid) || !is_old(&entry.path()) || !is_left_over(node, &uid) {
+        if is_driven(&uid) || !is_old(&entry.path()) || !is_left_over(node, &uid) && !is_set_aside(&entry.path()) {
             continue;
         }
         let Ok(Some(lock)) = EngineLock::try_take(&entry.path()) else { continue };

@@ -12,15 +12,15 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::SCHEME_MISMATCH;
+use super::socket::Socket;
 use super::url::Url;
 use crate::go_text;
 
-/// What is read at once: most answers to hooks and probes are shorter.
-const READ_BYTES: usize = 2048;
+/// What is read at once: most answers to hooks and probes are shorter, and the memory for more is dearer than a second read.
+const READ_BYTES: usize = 1000;
 
 /// So many first bytes tell whether the other side speaks HTTP where TLS was meant.
 const RECORD_HEADER_BYTES: usize = 5;
@@ -38,22 +38,19 @@ pub(super) struct Connection {
 /// Connects to the URL's host, and shakes hands if it is HTTPS.
 pub(super) async fn connect(url: &Url) -> Result<Connection, String> {
     let port = url.port().ok_or_else(|| format!("dial tcp: address {}: invalid port", url.authority()))?;
-    let stream = dial(url.hostname(), port).await?;
-    // It saves the wait that joins small writes.
-    let _ = stream.set_nodelay(true);
-    let unnamed = |error: io::Error| go_text::io_error(&error);
-    let (local, remote) = (stream.local_addr().map_err(unnamed)?, stream.peer_addr().map_err(unnamed)?);
+    let (stream, remote) = dial(url.hostname(), port).await?;
+    let local = stream.local_addr().map_err(|error| go_text::io_error(&error))?;
     let stream: Box<dyn Stream> =
         if url.scheme() == "https" { Box::pin(shake_hands(stream, url.hostname(), local, remote)).await? } else { Box::new(stream) };
     Ok(Connection { stream: BufReader::with_capacity(READ_BYTES, stream), local, remote })
 }
 
 /// Connects to the first of the host's addresses that answers; if none does, the first one's error is told, as Go does.
-pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
+pub(crate) async fn dial(host: &str, port: u16) -> Result<(Socket, SocketAddr), String> {
     let mut first_error = None;
     for address in lookup(host, port).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
+        match Socket::connect(address).await {
+            Ok(stream) => return Ok((stream, address)),
             Err(error) => first_error = first_error.or_else(|| Some(go_text::dial_error(address, &error))),
         }
     }
@@ -79,7 +76,9 @@ fn lookup_problem(error: &io::Error) -> String {
     }
 }
 
-async fn shake_hands(stream: TcpStream, host: &str, local: SocketAddr, remote: SocketAddr) -> Result<Box<dyn Stream>, String> {
+async fn shake_hands(stream: Socket, host: &str, local: SocketAddr, remote: SocketAddr) -> Result<Box<dyn Stream>, String> {
+    // It saves the wait that joins small writes.
+    let _ = stream.set_nodelay();
     let config = client_config().map_err(|error| format!("tls: {error}"))?;
     // An address, and what is no name, is not sent to the other side.
     let name = ServerName::try_from(host.to_owned()).unwrap_or_else(|_| ServerName::from(remote.ip()));
@@ -207,7 +206,7 @@ impl Connection {
 
 /// Remembers the first bytes that came.
 struct Sniffed {
-    stream: TcpStream,
+    stream: Socket,
     first: Vec<u8>,
 }
 

@@ -1,5 +1,7 @@
 //! Removing a pod's folder: unmount first, then remove, and never leave the folder, whatever links or mounts are in it.
 //!
+//! The folder is set aside before it is emptied, so that nobody who lists pods meanwhile finds one of which half is gone.
+//!
 //! A walk by open folders, not by names: no link is followed (`RESOLVE_NO_SYMLINKS`), and a mount that is still there stops it
 //! (`RESOLVE_NO_XDEV`) instead of being emptied. So content of the node that was mounted into the pod cannot be lost.
 
@@ -8,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
@@ -15,6 +18,8 @@ use rustix::mount::UnmountFlags;
 
 use super::{PodFiles, blocking};
 
+/// What the name of a folder begins with that is being removed.
+const SET_ASIDE: &str = ".gone-";
 /// Mounts can lie over each other; so often the table is read again before it is given up.
 const UNMOUNT_ROUNDS_MAX: u32 = 64;
 /// Folders open at once; what lies deeper is moved to the top first.
@@ -56,7 +61,37 @@ impl PodFiles {
     /// Unmounts and removes all that the pod has here. Idempotent: no folder is no error.
     pub async fn clean_up(&self) -> Result<(), CleanUpError> {
         let dir = self.dir().to_owned();
-        blocking(move || unmount_all(&dir).and_then(|()| remove_tree(&dir))).await
+        blocking(move || remove_pod_folder(&dir)).await
+    }
+}
+
+/// Whether a folder among those of the pods is one that is being removed, or was when an engine died. No pod has such a uid.
+pub fn is_set_aside(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(SET_ASIDE.as_bytes()))
+}
+
+/// Unmounts and removes all that is in a pod's folder. Idempotent: no folder is no error.
+///
+/// # Errors
+/// When something stays mounted in it, or cannot be removed. What is left is where it was, or set aside; an engine that begins removes it.
+pub fn remove_pod_folder(dir: &Path) -> Result<(), CleanUpError> {
+    unmount_all(dir)?;
+    match set_aside(dir)? {
+        Some(aside) => remove_tree(&aside),
+        None => Ok(()),
+    }
+}
+
+/// Where the folder is from now on; `None` if it is gone.
+fn set_aside(dir: &Path) -> Result<Option<PathBuf>, CleanUpError> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let Some(name) = dir.file_name().filter(|_| !is_set_aside(dir)) else { return Ok(Some(dir.to_owned())) };
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let aside = dir.with_file_name(format!("{SET_ASIDE}{}-{}-{number}", name.to_string_lossy(), std::process::id()));
+    match rustix::fs::rename(dir, &aside) {
+        Ok(()) => Ok(Some(aside)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(CleanUpError::Remove { path: dir.to_owned(), source: error.into() }),
     }
 }
 

@@ -8,13 +8,8 @@ use super::*;
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-async fn attempt(handler: ProbeHandler, ended: Result<ExecResult, ExecError>) -> ProbeOutcome {
-    run(&handler, Some(LOOPBACK), TIMEOUT, |_| std::future::ready(ended)).await
-}
-
-/// For probes that run no command.
-fn no_exec() -> Result<ExecResult, ExecError> {
-    Err(ExecError::NotRunning { container: "none".to_owned() })
+async fn attempt(handler: ProbeHandler) -> ProbeOutcome {
+    ask(&handler, Some(LOOPBACK), TIMEOUT).await
 }
 
 fn failure(output: &str) -> ProbeOutcome {
@@ -37,21 +32,22 @@ fn exec_result(exit_code: i32) -> ExecResult {
 }
 
 /// k8s: 7.d.3, 7.d.4
-#[tokio::test]
-async fn a_command_tells_by_its_exit_code() {
-    let handler = || ProbeHandler::Exec { command: vec!["sh".to_owned(), "-c".to_owned(), "say \"x\"".to_owned()] };
-    assert_eq!(attempt(handler(), Ok(exec_result(0))).await, ProbeOutcome::Success);
-    assert_eq!(attempt(handler(), Ok(exec_result(3))).await, failure("out\nerr\n"));
+#[test]
+fn a_command_tells_by_its_exit_code() {
+    let command = ["sh", "-c", "say \"x\""].map(ToOwned::to_owned);
+    let outcome = |ended| exec_outcome(&command, TIMEOUT, ended);
+    assert_eq!(outcome(Ok(exec_result(0))), ProbeOutcome::Success);
+    assert_eq!(outcome(Ok(exec_result(3))), failure("out\nerr\n"));
     let late = ExecResult { timed_out: true, ..exec_result(137) };
-    assert_eq!(attempt(handler(), Ok(late)).await, failure("command timed out: \"sh -c say \\\"x\\\"\" timed out after 1m0s"));
+    assert_eq!(outcome(Ok(late)), failure("command timed out: \"sh -c say \\\"x\\\"\" timed out after 1m0s"));
     let long = ExecResult { stdout: "ä".repeat(6000), ..exec_result(1) };
-    assert_eq!(attempt(handler(), Ok(long)).await, failure(&"ä".repeat(5120)));
+    assert_eq!(outcome(Ok(long)), failure(&"ä".repeat(5120)));
     // k8s: 7.b.1
     let cut_short = ExecResult { container_ended: true, ..exec_result(137) };
     let error = ProbeOutcome::Error { error: "the container ended while the command ran".to_owned() };
-    assert_eq!(attempt(handler(), Ok(cut_short)).await, error);
+    assert_eq!(outcome(Ok(cut_short)), error);
     let error = ProbeOutcome::Error { error: "container c is not running".to_owned() };
-    assert_eq!(attempt(handler(), Err(ExecError::NotRunning { container: "c".to_owned() })).await, error);
+    assert_eq!(outcome(Err(ExecError::NotRunning { container: "c".to_owned() })), error);
 }
 
 async fn http_attempt(answer: &'static str) -> ProbeOutcome {
@@ -63,7 +59,7 @@ async fn http_attempt(answer: &'static str) -> ProbeOutcome {
         let _ = stream.write_all(answer.as_bytes()).await;
     });
     let get = HttpGet { host: None, port: HttpPort::Number(port), path: "/".to_owned(), scheme: Scheme::Http, headers: vec![] };
-    match attempt(ProbeHandler::HttpGet(get), no_exec()).await {
+    match attempt(ProbeHandler::HttpGet(get)).await {
         ProbeOutcome::Failure { output } => failure(&output.replace(&port.to_string(), "PORT")),
         other @ (ProbeOutcome::Success | ProbeOutcome::Warning { .. } | ProbeOutcome::Error { .. }) => other,
     }
@@ -94,8 +90,8 @@ async fn an_unknown_port_is_an_error_and_no_failure() {
     let port = HttpPort::Unresolved(text.to_owned());
     let error = ProbeOutcome::Error { error: text.to_owned() };
     let get = HttpGet { host: None, port: port.clone(), path: "/".to_owned(), scheme: Scheme::Http, headers: vec![] };
-    assert_eq!(attempt(ProbeHandler::HttpGet(get), no_exec()).await, error);
-    assert_eq!(attempt(ProbeHandler::TcpSocket { host: None, port }, no_exec()).await, error);
+    assert_eq!(attempt(ProbeHandler::HttpGet(get)).await, error);
+    assert_eq!(attempt(ProbeHandler::TcpSocket { host: None, port }).await, error);
 }
 
 /// k8s: 7.f.1
@@ -104,12 +100,12 @@ async fn a_port_that_can_be_connected_to_is_a_success() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let number = listener.local_addr().expect("an address").port();
     let handler = |host: Option<&str>| ProbeHandler::TcpSocket { host: host.map(str::to_owned), port: HttpPort::Number(number) };
-    assert_eq!(attempt(handler(None), no_exec()).await, ProbeOutcome::Success);
-    assert_eq!(attempt(handler(Some("127.0.0.1")), no_exec()).await, ProbeOutcome::Success);
+    assert_eq!(attempt(handler(None)).await, ProbeOutcome::Success);
+    assert_eq!(attempt(handler(Some("127.0.0.1"))).await, ProbeOutcome::Success);
     drop(listener);
     let text = format!("dial tcp 127.0.0.1:{number}: connect: connection refused");
-    assert_eq!(attempt(handler(None), no_exec()).await, failure(&text));
-    let outcome = run(&handler(None), None, TIMEOUT, |_| std::future::ready(no_exec())).await;
+    assert_eq!(attempt(handler(None)).await, failure(&text));
+    let outcome = ask(&handler(None), None, TIMEOUT).await;
     assert_eq!(outcome, ProbeOutcome::Error { error: "the pod has no address".to_owned() });
 }
 

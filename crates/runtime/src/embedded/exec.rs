@@ -226,14 +226,25 @@ fn capped(bytes: &[u8], cap: usize) -> (String, bool) {
     (text[..end].to_owned(), true)
 }
 
-/// Kills a running exec with its whole process tree. One that has ended is killed.
+/// Kills a running exec with its whole process tree. One that has ended is killed, and so is one whose sandbox is gone: whoever ends a
+/// sandbox ends all that runs in it.
 pub(crate) async fn kill(runtime: &Arc<Inner>, pod: &Arc<Pod>, exec: &str) -> Result<(), StepError> {
     let exec: ExecId = exec.parse().map_err(StepError::part("use the id"))?;
     let call = Call::KillExec { exec, why: "kill".to_owned() };
-    match pod.link(runtime).await?.call(call, CALL_WITHIN).await {
-        Ok(_) => Ok(()),
-        Err(CallError::Refused(refusal)) if refusal.code == RefusalCode::WrongState => Ok(()),
-        Err(error) => Err(error.into()),
+    let mut is_last = false;
+    loop {
+        let link = match pod.link(runtime).await {
+            Ok(link) => link,
+            Err(ReachError::NoSandbox | ReachError::Gone) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        match link.call(call.clone(), CALL_WITHIN).await {
+            Ok(_) => return Ok(()),
+            Err(CallError::Refused(refusal)) if refusal.code == RefusalCode::WrongState => return Ok(()),
+            // It may have gone just now; another look at it tells.
+            Err(CallError::Lost) if !is_last => is_last = true,
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Events do not stay: they go an hour after they happened last, as in the reference, and earlier if there are very many.
 
+use std::borrow::Cow;
+
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::Registry;
 use crate::kinds::stored;
-use crate::object::{self, parse_time};
+use crate::object::parse_time;
 use crate::store::{ObjectKey, Revision, Write, WriteError};
 
 /// How long an event stays after it happened last.
@@ -23,7 +25,7 @@ impl Registry {
         let kind = stored("events");
         let listing = self.store().list(kind.stored_as);
         let mut events: Vec<(Timestamp, ObjectKey, Revision)> =
-            listing.iter(None).map(|(key, stored)| (last_time(&stored.value()), key.clone(), stored.revision)).collect();
+            listing.iter(None).map(|(key, stored)| (last_time(&stored.json), key.clone(), stored.revision)).collect();
         events.sort_by_key(|(time, ..)| *time);
         let too_many = events.len().saturating_sub(EVENTS_MAX);
         let over = events.iter().take_while(|(time, ..)| now.duration_since(*time) > EVENT_LIFE).count();
@@ -40,13 +42,38 @@ impl Registry {
     }
 }
 
+/// The times of an event. There may be thousands of events, so nothing else of them is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Times<'a> {
+    #[serde(borrow)]
+    last_timestamp: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event_time: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    series: Option<Series<'a>>,
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Series<'a> {
+    #[serde(borrow)]
+    last_observed_time: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    creation_timestamp: Option<Cow<'a, str>>,
+}
+
 /// When an event happened last; long ago, if it does not say.
-fn last_time(event: &Value) -> Timestamp {
-    let times = [
-        event["series"]["lastObservedTime"].as_str(),
-        event["lastTimestamp"].as_str(),
-        event["eventTime"].as_str(),
-        Some(object::meta(event, "creationTimestamp")),
-    ];
-    times.into_iter().flatten().filter_map(parse_time).max().unwrap_or(Timestamp::MIN)
+fn last_time(event: &[u8]) -> Timestamp {
+    let Ok(times) = serde_json::from_slice::<Times<'_>>(event) else { return Timestamp::MIN };
+    let observed = times.series.and_then(|series| series.last_observed_time);
+    let times = [observed, times.last_timestamp, times.event_time, times.metadata.creation_timestamp];
+    times.iter().flatten().filter_map(|time| parse_time(time)).max().unwrap_or(Timestamp::MIN)
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lifecycle::{
-    Action, ActionId, Event, KillTrigger, Note, ProbeKind, ProbeOutcome, ProbeSpec, ROUTINE_PROBE_GRID, RestartPolicy, Role, Timestamp,
+    Action, ActionId, Event, KillTrigger, Note, ProbeHandler, ProbeKind, ProbeOutcome, ProbeSpec, ROUTINE_PROBE_GRID, RestartPolicy, Role,
+    Timestamp,
 };
 
 use super::{Promise, Verdict};
@@ -138,7 +139,8 @@ impl Probes {
             // One that goes well comes on the grid, a little sooner than its period has it.
             let next = window.at + Duration::from_secs(prober.spec.period_secs);
             let goes_well = (prober.result, prober.last) == (Some(true), Some(true));
-            let next = if goes_well { next.floor_to(ROUTINE_PROBE_GRID) } else { next };
+            let is_command = matches!(prober.spec.handler, ProbeHandler::Exec { .. });
+            let next = if goes_well && !is_command { next.floor_to(ROUTINE_PROBE_GRID) } else { next };
             prober.at = At::Running { run: step.id, next };
         }
         Ok(())

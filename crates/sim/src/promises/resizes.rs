@@ -42,7 +42,7 @@ enum Check {
     Open,
     /// It is being looked at.
     Asked(lifecycle::ActionId),
-    /// It is in use, and nothing has ended or been granted since.
+    /// It is in use, and nothing has ended, begun to stop or been granted since: what goes is not looked at.
     Refused,
 }
 
@@ -83,6 +83,9 @@ impl Resizes {
     }
 
     fn judge_action(&mut self, known: &Known<'_>, id: lifecycle::ActionId, action: &Action) -> Verdict {
+        if matches!(action, Action::Note(Note::StopBegan { .. })) && self.check == Check::Refused {
+            self.check = Check::Open;
+        }
         match action {
             Action::CreateContainer { container, resources, .. } => {
                 let Some(index) = known.index(container) else { return Ok(()) };

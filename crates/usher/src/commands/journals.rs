@@ -124,6 +124,6 @@ pub(crate) fn life(global: &Global, wanted: &str) -> anyhow::Result<(Life, Prese
 pub(crate) fn present(node: &NodeConfig, life: &Life) -> Present {
     // A clock that began anew with the machine says nothing about a life before.
     let now = if life.is_over() { life.read_to.timestamp() } else { clock::now().max(life.read_to.timestamp()) };
-    let is_driven = matches!(EngineLock::try_take(&node.pod_dir(&life.uid)), Ok(None));
+    let is_driven = EngineLock::is_held(&node.pod_dir(&life.uid));
     Present { now, is_driven }
 }

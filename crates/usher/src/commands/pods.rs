@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use node::pod_files::is_set_aside;
 use node::{NodeConfig, Pod};
 
 /// A pod that has a folder on this machine.
@@ -50,25 +51,29 @@ pub(crate) fn all(node: &NodeConfig) -> anyhow::Result<Vec<FoundPod>> {
     let mut pods = Vec::new();
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            pods.push(found(node, &entry.path()));
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !is_set_aside(&entry.path()) {
+            pods.extend(found(node, &entry.path()));
         }
     }
     pods.sort_by(|a, b| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)));
     Ok(pods)
 }
 
-fn found(node: &NodeConfig, folder: &Path) -> FoundPod {
+/// `None` if nothing of it is there but the folder: it begins, or has just gone.
+fn found(node: &NodeConfig, folder: &Path) -> Option<FoundPod> {
     let uid = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let pod = node::read_manifest(&node.manifest_path(&uid)).ok();
+    if pod.is_none() && !node.manifest_path(&uid).exists() && !node.state_path(&uid).exists() {
+        return None;
+    }
     let metadata = pod.as_ref().map(|pod| pod.metadata.clone()).unwrap_or_default();
-    FoundPod {
+    Some(FoundPod {
         name: metadata.name.unwrap_or_else(|| "?".to_owned()),
         namespace: metadata.namespace.unwrap_or_else(|| "?".to_owned()),
         uid,
         folder: folder.to_owned(),
         pod,
-    }
+    })
 }
 
 /// The pods that are meant by a name; an error if there is none.
@@ -88,4 +93,33 @@ pub(crate) fn the_one(node: &NodeConfig, wanted: &str) -> anyhow::Result<FoundPo
         found.iter().map(|pod| format!("{} ({})", pod.full_name(), pod.uid)).collect::<Vec<_>>().join(", ")
     );
     Ok(found.remove(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::commands::node_config;
+
+    #[test]
+    fn a_pod_that_begins_or_goes_is_not_shown_by_half() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root_option = format!("--root={}", root.path().display());
+        let cli = Cli::try_parse_from(["usher", "ps", &root_option]).expect("a command line");
+        let node = node_config(&cli.global);
+        let file = |folder: &str, name: &str, content: &str| {
+            let folder = root.path().join("pods").join(folder);
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::write(folder.join(name), content).expect("a file");
+        };
+        let manifest = |name: &str| format!(r#"{{"metadata":{{"name":"{name}","namespace":"default","uid":"u"}}}}"#);
+        file("whole", "pod.json", &manifest("whole"));
+        file("begins", "engine.lock", "");
+        file(".gone-u-1-0", "pod.json", &manifest("gone"));
+        file("broken", "pod.json", "{");
+        let found: Vec<_> = all(&node).expect("listed").into_iter().map(|pod| (pod.uid, pod.name)).collect();
+        assert_eq!(found, [("broken".to_owned(), "?".to_owned()), ("whole".to_owned(), "whole".to_owned())]);
+    }
 }

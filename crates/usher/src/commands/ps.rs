@@ -90,7 +90,7 @@ pub(crate) async fn ps(global: &Global, ps: &Ps) -> anyhow::Result<ExitCode> {
 
 fn row(node: &node::NodeConfig, pod: &FoundPod) -> Row {
     let status = PodState::load(&node.state_path(&pod.uid)).ok().map(|state| (state.worker.is_terminating(), state.worker.status()));
-    let driven = matches!(EngineLock::try_take(&pod.folder), Ok(None));
+    let driven = EngineLock::is_held(&pod.folder);
     let (ready, text, restarts, ip, age_secs) = match &status {
         Some((terminating, status)) => {
             let ready = status.container_statuses.iter().filter(|container| container.ready).count();

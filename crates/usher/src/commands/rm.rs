@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lifecycle::{Grace, KillPod, KillTrigger};
 use node::control::{self, EngineLock};
+use node::pod_files::remove_pod_folder;
 use node::static_pods::is_mirror;
 use node::{NodeConfig, PodDriver, PodState, PodWorld};
 use runtime::{EmbeddedRuntime, Runtime as _};
@@ -142,12 +143,9 @@ impl Remover {
                 self.runtime.remove_pod_sandbox(&pod.uid).await.with_context(what)?;
             }
         }
+        // Before the lock goes: nobody else finds it without an engine.
+        remove_pod_folder(&pod.folder).with_context(what)?;
         drop(lock);
-        if let Err(error) = std::fs::remove_dir_all(&pod.folder)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error).with_context(what);
-        }
         self.say(&format!("pod {} removed", pod.full_name()))
     }
 

@@ -25,7 +25,8 @@ use node::control::{ControlSocket, EngineLock};
 use node::eviction::{Watch, WatchedPod};
 use node::journal::{Live, Record};
 use node::observer::Observer;
-use node::{PodDriver, PodHandle, PodWorld};
+use node::pod_files::remove_pod_folder;
+use node::{PodDriver, PodHandle, PodWorld, error_chain};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -116,7 +117,7 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
             let teller = tokio::spawn(teller.tell_all(watched));
             let status = running.await;
             drop(control);
-            let removed = std::fs::remove_dir_all(&folder);
+            let removed = remove_pod_folder(&folder);
             drop(lock);
             (status, teller.await, removed)
         });
@@ -132,10 +133,8 @@ pub(crate) async fn run(global: &Global, run: Run) -> anyhow::Result<ExitCode> {
     let mut accounts = Vec::new();
     while let Some(pod) = pods.join_next().await {
         let (status, told, removed) = pod.context("a pod's driver died")?;
-        if let Err(error) = removed
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, "cannot remove the folder of a pod");
+        if let Err(error) = removed {
+            tracing::warn!(error = error_chain(&error), "cannot remove the folder of a pod");
         }
         let of_pod = told.context("the story of a pod broke off")?;
         end = end.max(how_it_ended(&status, &of_pod));

@@ -20,6 +20,17 @@ async fn everything_of_the_pod_goes() {
     folder.files.clean_up().await.expect("clean again");
 }
 
+#[test]
+fn a_folder_that_an_engine_had_set_aside_when_it_died_goes() {
+    let folder = TestFolder::new();
+    fs::write(folder.files.dir().join("pod.json"), "{}").expect("a file");
+    let aside = set_aside(folder.files.dir()).expect("set aside").expect("it is there");
+    assert!(!folder.files.dir().exists() && is_set_aside(&aside) && aside.join("pod.json").exists(), "{}", aside.display());
+    assert!(!is_set_aside(folder.files.dir()));
+    remove_pod_folder(&aside).expect("removed");
+    assert_eq!(fs::read_dir(aside.parent().expect("the pods")).expect("a folder").count(), 0);
+}
+
 #[tokio::test]
 async fn a_tree_deeper_than_there_are_open_files_goes() {
     let folder = TestFolder::new();

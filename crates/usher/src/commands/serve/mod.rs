@@ -11,6 +11,7 @@
 
 mod api;
 mod backend;
+mod clients;
 mod garbage;
 mod lives;
 mod log;
@@ -47,6 +48,7 @@ use tokio::task::JoinHandle;
 
 use self::api::ServerApi;
 use self::backend::Engine;
+use self::clients::ClientThreads;
 use self::garbage::GarbageOptions;
 use self::lives::Journals;
 use self::machine::{NodeReporter, Offer};
@@ -146,6 +148,8 @@ struct Daemon {
     stops_pods: bool,
     /// Removes pods that have ended from the API.
     removing: JoinHandle<()>,
+    /// Last, so that the server goes before them.
+    clients: ClientThreads,
 }
 
 /// The agent of this daemon.
@@ -179,6 +183,7 @@ impl Daemon {
         observers.extend(exporter.as_ref().map(Exporter::observer));
         let client = Arc::new(OnceLock::new());
         let backend = Engine { runtime: Arc::clone(&runtime), node: config.clone(), client: Arc::clone(&client) };
+        let clients = ClientThreads::start().context("cannot start the threads for clients")?;
         let server = Server::start(Config {
             folder: root.join(SERVER_FOLDER),
             listen: serve.listen,
@@ -190,8 +195,8 @@ impl Daemon {
             lives: journals,
             patience: server::Patience::default(),
             metrics,
-        })
-        .await?;
+        });
+        let server = clients.run(server).await??;
         let node = server.client();
         let _ = client.set(node.clone());
         let mut reporter = NodeReporter::new(&config, &eviction, Offer::of(serve.max_pods, settings.file()), Arc::clone(&runtime));
@@ -212,12 +217,13 @@ impl Daemon {
         server.ready();
         let removing = tokio::spawn(serve.garbage.keep_removing_finished(node.clone()));
         announce(&server, &supervisor, adopted.pods.len())?;
-        Ok(Self { server, node, agent, reporter, statics, supervisor, exporter, plan, stops_pods: serve.stop_pods, removing })
+        Ok(Self { server, node, agent, reporter, statics, supervisor, exporter, plan, stops_pods: serve.stop_pods, removing, clients })
     }
 
     /// Serves until a signal says that it shall end.
     async fn run(self, mut signals: StopSignals) -> anyhow::Result<ExitCode> {
-        let Self { server, node, mut agent, mut reporter, mut statics, mut supervisor, exporter, plan, stops_pods, removing } = self;
+        let Self { server, node, mut agent, mut reporter, mut statics, mut supervisor, exporter, plan, stops_pods, removing, clients } =
+            self;
         let mut stopped = tokio::select! {
             driven = drive(&mut agent, &node, &mut reporter, &mut statics, &supervisor) => driven.map(|()| Ends::Daemon),
             ends = signals.next() => Ok(ends),
@@ -239,6 +245,7 @@ impl Daemon {
         }
         removing.abort();
         server.stop().await;
+        drop(clients);
         if let Some(exporter) = exporter {
             exporter.finish().await;
         }

@@ -14,7 +14,8 @@ use node::container_config::Objects;
 use node::control::{ControlSocket, EngineLock};
 use node::eviction::{EvictionConfig, Watch, WatchedPod};
 use node::journal::{Live, Record};
-use node::{NodeConfig, Pod, PodDriver, PodHandle, PodWorld, clock};
+use node::pod_files::remove_pod_folder;
+use node::{NodeConfig, Pod, PodDriver, PodHandle, PodWorld, clock, error_chain};
 use runtime::EmbeddedRuntime;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -117,12 +118,10 @@ impl Engine {
         let ended = run.end(test, seen).await;
         evicting.abort();
         drop(control);
-        let removed = std::fs::remove_dir_all(&folder);
+        let removed = remove_pod_folder(&folder);
         drop(lock);
-        if let Err(error) = removed
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, "cannot remove the folder of a pod");
+        if let Err(error) = removed {
+            tracing::warn!(error = error_chain(&error), "cannot remove the folder of a pod");
         }
         let Some((command, traffic)) = ended? else { return Ok(None) };
         let journal = node::journal::read(&journal_path)?;

@@ -61,14 +61,20 @@ fn with_the_machines_processes_a_container_sees_them_and_without_them_only_its_o
 fn containers_that_share_processes_see_and_signal_each_other_and_others_do_not() {
     let Some(machine) = Machine::new("containers_that_share_processes_see_and_signal_each_other_and_others_do_not") else { return };
     let run = |rest: &str| {
-        let other =
-            shell("other", "trap 'echo signalled; exit 0' USR1; i=0; while [ $i -lt 30 ]; do sleep 0.1; i=$((i+1)); done; echo alone", "");
-        let script = "i=0; while [ $i -lt 15 ]; do for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^sh -c trap' && pid=${p#/proc/}; done; sleep 0.1; i=$((i+1)); done
-kill -USR1 ${pid:-none} 2>/dev/null && echo reached; echo i am $$$$; cat /proc/$pid/root/etc/passwd 2>/dev/null | grep -c root; true";
-        let app = shell("app", script, "");
+        // The one waits for the other's try, however long it takes.
+        let mounts = "volumeMounts: [{name: both, mountPath: /both}]";
+        let script = "trap 'echo signalled; exit 0' USR1; touch /both/ready; while [ ! -e /both/tried ]; do sleep 0.1; done; echo alone";
+        let other = shell("other", script, mounts);
+        let script = "while [ ! -e /both/ready ]; do sleep 0.1; done
+for p in /proc/[0-9]*; do { tr '\\0' ' ' < $p/cmdline; } 2>/dev/null | grep -q '^sh -c trap' && pid=${p#/proc/}; done
+kill -USR1 ${pid:-none} 2>/dev/null && echo reached; touch /both/tried; echo i am $$$$
+cat /proc/$pid/root/etc/passwd 2>/dev/null | grep -c root; true";
+        let app = shell("app", script, mounts);
         run_to_end(
             &machine,
-            &pod("sharing", &format!("restartPolicy: Never\nterminationGracePeriodSeconds: 1\n{rest}containers:\n{other}{app}")),
+            &pod("sharing", &format!(
+                "restartPolicy: Never\nterminationGracePeriodSeconds: 1\n{rest}containers:\n{other}{app}volumes: [{{name: both, emptyDir: {{}}}}]\n"
+            )),
         )
         .output()
     };

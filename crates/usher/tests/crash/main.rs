@@ -82,6 +82,7 @@ fn a_pod_whose_shim_is_killed_is_told_as_lost_and_goes_on_by_its_policy() {
         run.mark_lost(&victims);
         run.look(&format!("after kill {killed}"));
     }
+    run.wait_told(&victims);
     run.settle(&daemon);
     run.check_told(&victims);
     run.end(daemon);
@@ -245,6 +246,22 @@ impl Run {
     fn mark_lost(&self, victims: &BTreeSet<String>) {
         for pod in self.load.ledger().pods.values_mut() {
             pod.is_lost |= pod.uid.as_ref().is_some_and(|uid| victims.contains(uid));
+        }
+    }
+
+    /// Waits until the engine has noticed the last loss: what the API tells until then looks settled.
+    fn wait_told(&self, victims: &BTreeSet<String>) {
+        let deadline = Instant::now() + PATIENCE;
+        let folder = self.machine.root().join("journals");
+        let lives = |uid: &String| self.load.ledger().pods.values().any(|pod| pod.shall_live() && pod.uid.as_ref() == Some(uid));
+        let is_lost = |uid: &str| {
+            let journals = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            let texts: String =
+                journals.filter(|path| path.to_string_lossy().contains(uid)).filter_map(|path| fs::read_to_string(path).ok()).collect();
+            texts.contains("SandboxLost") || texts.contains("SandboxFailed")
+        };
+        while victims.iter().any(|uid| lives(uid) && !is_lost(uid)) && Instant::now() < deadline {
+            std::thread::yield_now();
         }
     }
 

@@ -5,8 +5,7 @@
 //! the connection itself.
 //!
 //! Before each of the two it lets others of its thread go first. So what many probes do at the same time is done in rows, all connections
-//! and then all requests, and costs a third less than one probe after the other, each of which would find the caches filled with something
-//! else.
+//! and then all requests, and costs less than one probe after the other, each of which would find the caches filled with something else.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;

@@ -33,6 +33,7 @@ pub(super) struct Resizes {
     room: Option<Room>,
     steps: BTreeMap<lifecycle::ActionId, (usize, Resources)>,
     check: Check,
+    last_at: Timestamp,
 }
 
 /// What is known of the memory that a resize takes.
@@ -50,7 +51,7 @@ impl Resizes {
     pub(super) fn new(story: &Story) -> Self {
         let grants = Grants::new(story);
         let in_use = grants.allocated().to_vec();
-        Self { grants, in_use, deferred_since: None, room: None, steps: BTreeMap::new(), check: Check::Open }
+        Self { grants, in_use, deferred_since: None, room: None, steps: BTreeMap::new(), check: Check::Open, last_at: story.start }
     }
 
     fn measured(&mut self, answer: &Answer, now: Timestamp) {
@@ -157,8 +158,10 @@ impl Resizes {
 
 impl<'a> Promise<'a> for Resizes {
     fn before(&mut self, known: &Known<'a>, window: &Window<'a>) -> Verdict {
+        // What is due in the same instant, such as that of an engine's return, comes one after the other.
+        let is_later = std::mem::replace(&mut self.last_at, window.at) < window.at;
         let is_late = self.deferred_since.is_some_and(|since| window.at > since + RETRY);
-        if is_late && !window.is_after_sleep && known.termination.is_none() && !matches!(window.input, Some(What::Due(_))) {
+        if is_late && is_later && !window.is_after_sleep && known.termination.is_none() && !matches!(window.input, Some(What::Due(_))) {
             return Err((ASKED, format!("it waits since {:?}, the node has {:?}", self.deferred_since, self.room)));
         }
         Ok(())

@@ -287,7 +287,6 @@ impl<'a> Promise<'a> for Starts {
         if let Some(What::Told(Event::SandboxLost { .. })) = window.input {
             self.passed.fill(false);
             self.startup_succeeded.fill(false);
-            self.pull_just_failed.fill(false);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oci_spec::image;
 use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Spec};
@@ -20,7 +20,7 @@ use shim::protocol::{
 };
 use shim::records::{CONTAINERS, End, PID_NAMESPACE};
 
-use super::errors::{ReachError, StepError, chain};
+use super::errors::{ReachError, StepError, Tries, chain};
 use super::link::CallError;
 use super::pod_folder::{BUNDLE_CONFIG, CommandError, ContainerRecord, PodFolder, SandboxRecord, ignore_missing};
 use super::pods::Pod;
@@ -359,31 +359,39 @@ fn read_profile(path: &Path) -> Result<LinuxSeccomp, StepError> {
 
 /// Lets a created container run.
 pub(crate) async fn start(runtime: &Arc<Inner>, pod: &Arc<Pod>, id: &ContainerId) -> Result<SeamMoment, StartContainerError> {
-    let started = async {
-        if let Some(mut record) = record_of(pod, id).await?
-            && let Some(error) = &mut record.command_error
-        {
-            let told = command_failed(&error.message);
-            error.told_at.get_or_insert_with(Moment::now);
-            let folder = pod.folder.clone();
-            blocking(move || folder.write_container(&record)).await?;
-            return Err(told);
+    let mut tries = Tries::default();
+    let started = loop {
+        match ask_to_start(runtime, pod, id).await {
+            Err(error) if tries.again(&error) => {}
+            told => break told,
         }
-        let link = pod.link(runtime).await?;
-        // An engine that takes over asks again for what the one before it may have had done already.
-        let Answer::State(snapshot) = link.call(Call::State, CALL_WITHIN).await? else {
-            return Err(CallError::Unexpected.into());
-        };
-        let known = snapshot.containers.iter().find(|status| status.container == *id);
-        if let Some(status) = known.filter(|status| !matches!(status.state, ContainerState::Created)) {
-            return started_at(status);
-        }
-        let Answer::Container(status) = link.call(Call::StartContainer { container: id.clone() }, CALL_WITHIN).await? else {
-            return Err(CallError::Unexpected.into());
-        };
-        started_at(&status)
     };
-    started.await.map_err(|error: StepError| StartContainerError { message: format!("failed to start container {id}: {}", chain(&error)) })
+    started.map_err(|error| StartContainerError { message: format!("failed to start container {id}: {}", chain(&error)) })
+}
+
+async fn ask_to_start(runtime: &Arc<Inner>, pod: &Arc<Pod>, id: &ContainerId) -> Result<SeamMoment, StepError> {
+    if let Some(mut record) = record_of(pod, id).await?
+        && let Some(error) = &mut record.command_error
+    {
+        let told = command_failed(&error.message);
+        error.told_at.get_or_insert_with(Moment::now);
+        let folder = pod.folder.clone();
+        blocking(move || folder.write_container(&record)).await?;
+        return Err(told);
+    }
+    let link = pod.link(runtime).await?;
+    // It may have been started already: for an engine before this one, or with an answer that got lost.
+    let Answer::State(snapshot) = link.call(Call::State, CALL_WITHIN).await? else {
+        return Err(CallError::Unexpected.into());
+    };
+    let known = snapshot.containers.iter().find(|status| status.container == *id);
+    if let Some(status) = known.filter(|status| !matches!(status.state, ContainerState::Created)) {
+        return started_at(status);
+    }
+    let Answer::Container(status) = link.call(Call::StartContainer { container: id.clone() }, CALL_WITHIN).await? else {
+        return Err(CallError::Unexpected.into());
+    };
+    started_at(&status)
 }
 
 fn started_at(status: &ContainerStatus) -> Result<SeamMoment, StepError> {
@@ -415,23 +423,36 @@ async fn required_record_of(pod: &Pod, id: &ContainerId) -> Result<ContainerReco
 pub(crate) async fn stop(runtime: &Arc<Inner>, pod: &Arc<Pod>, id: &ContainerId, kill_after: Duration) -> Result<(), StepError> {
     let record = required_record_of(pod, id).await?;
     let signal = SignalNumber::try_from(record.stop_signal).map_err(StepError::part("use the recorded stop signal"))?;
-    let timeout_ms = u64::try_from(kill_after.as_millis()).unwrap_or(u64::MAX);
-    let call = Call::StopContainer { container: id.clone(), signal, timeout_ms, why: "stop".to_owned() };
-    ended_is_fine(pod.link(runtime).await?.call(call, CALL_WITHIN).await)
+    let begun = Instant::now();
+    let call = || {
+        let timeout_ms = u64::try_from(kill_after.saturating_sub(begun.elapsed()).as_millis()).unwrap_or(u64::MAX);
+        Call::StopContainer { container: id.clone(), signal, timeout_ms, why: "stop".to_owned() }
+    };
+    call_until_answered(runtime, pod, call).await
 }
 
 /// Kills every process of a container. A container that has ended, or cannot begin, is killed.
 pub(crate) async fn kill(runtime: &Arc<Inner>, pod: &Arc<Pod>, id: &ContainerId) -> Result<(), StepError> {
     required_record_of(pod, id).await?;
-    let call = Call::KillContainer { container: id.clone(), why: "kill".to_owned() };
-    ended_is_fine(pod.link(runtime).await?.call(call, CALL_WITHIN).await)
+    let call = || Call::KillContainer { container: id.clone(), why: "kill".to_owned() };
+    call_until_answered(runtime, pod, call).await
 }
 
-fn ended_is_fine(answer: Result<Answer, CallError>) -> Result<(), StepError> {
-    match answer {
-        Ok(_) => Ok(()),
-        Err(CallError::Refused(refusal)) if matches!(refusal.code, RefusalCode::WrongState | RefusalCode::NotFound) => Ok(()),
-        Err(error) => Err(error.into()),
+/// Calls for what is done already if the container has ended.
+async fn call_until_answered(runtime: &Arc<Inner>, pod: &Arc<Pod>, call: impl Fn() -> Call) -> Result<(), StepError> {
+    let mut tries = Tries::default();
+    loop {
+        let answer = pod.link(runtime).await?.call(call(), CALL_WITHIN).await;
+        match answer.map_err(StepError::from) {
+            Ok(_) => return Ok(()),
+            Err(StepError::Call(CallError::Refused(refusal)))
+                if matches!(refusal.code, RefusalCode::WrongState | RefusalCode::NotFound) =>
+            {
+                return Ok(());
+            }
+            Err(error) if tries.again(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -28,14 +28,6 @@ pub(crate) enum ReachError {
     /// Its shim does not let us in.
     #[error("cannot reach the shim")]
     Connect(#[from] ConnectError),
-    /// It cannot be seen whether its shim lives.
-    #[error("cannot look for the shim in {dir}")]
-    Look {
-        /// Its state folder.
-        dir: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
 }
 
 /// A step on the way to a container, an exec or an end failed.
@@ -84,6 +76,24 @@ impl StepError {
 
     pub(crate) fn part<E: Into<Cause>>(action: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Part { action, source: source.into() }
+    }
+}
+
+/// How often something is asked of a shim that may safely be asked twice.
+const TRIES_MAX: u32 = 3;
+
+/// Tries of a call whose answer may get lost although the shim lives, and carried it out. Only for what a shim does once however often
+/// it is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Tries {
+    failed: u32,
+}
+
+impl Tries {
+    /// Whether to ask once more after this error. Another look for the shim tells whether it is still there.
+    pub(crate) fn again(&mut self, error: &StepError) -> bool {
+        self.failed += 1;
+        matches!(error, StepError::Call(CallError::Lost | CallError::TimedOut(_))) && self.failed < TRIES_MAX
     }
 }
 

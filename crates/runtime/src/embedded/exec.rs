@@ -13,7 +13,7 @@ use shim::protocol::{Call, ContainerId, Exec, ExecId, ExecOutput, Keep, RefusalC
 use shim::records::{EXECS, End, ExecExit, OUTPUT_LOG, Sender};
 
 use super::containers::CALL_WITHIN;
-use super::errors::{ReachError, StepError, chain};
+use super::errors::{ReachError, StepError, Tries, chain};
 use super::link::CallError;
 use super::output_log::{self, Output};
 use super::pod_folder::BUNDLE_CONFIG;
@@ -28,8 +28,14 @@ const RECENT_PREFIX: &str = "probe-";
 /// Runs a command, or waits for the one that was begun under this id before.
 pub(crate) async fn run(runtime: &Arc<Inner>, pod: &Arc<Pod>, request: ExecRequest) -> Result<ExecResult, ExecError> {
     let (exec, container) = ids(&request.exec_id, &request.container_id)?;
-    let begun = begin(runtime, pod, &exec, &container, &request).await;
-    let end = begun.map_err(|error| failure(error, exec.as_str(), &request.pod_uid, &request.container_id))?;
+    let mut tries = Tries::default();
+    let ended = loop {
+        match begin(runtime, pod, &exec, &container, &request).await {
+            Err(error) if tries.again(&error) => {}
+            told => break told,
+        }
+    };
+    let end = ended.map_err(|error| failure(error, exec.as_str(), &request.pod_uid, &request.container_id))?;
     check_started(exec.as_str(), &end.exit.end, &request.container_id)?;
     let sandbox = pod.sandbox().await.map_err(|error| ExecError::Lost { pod: request.pod_uid.clone(), source: error.into() })?;
     let log = pod.folder.shim_dir(sandbox.shim).join(EXECS).join(exec.as_str()).join(OUTPUT_LOG);
@@ -231,19 +237,18 @@ fn capped(bytes: &[u8], cap: usize) -> (String, bool) {
 pub(crate) async fn kill(runtime: &Arc<Inner>, pod: &Arc<Pod>, exec: &str) -> Result<(), StepError> {
     let exec: ExecId = exec.parse().map_err(StepError::part("use the id"))?;
     let call = Call::KillExec { exec, why: "kill".to_owned() };
-    let mut is_last = false;
+    let mut tries = Tries::default();
     loop {
         let link = match pod.link(runtime).await {
             Ok(link) => link,
             Err(ReachError::NoSandbox | ReachError::Gone) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        match link.call(call.clone(), CALL_WITHIN).await {
+        match link.call(call.clone(), CALL_WITHIN).await.map_err(StepError::from) {
             Ok(_) => return Ok(()),
-            Err(CallError::Refused(refusal)) if refusal.code == RefusalCode::WrongState => return Ok(()),
-            // It may have gone just now; another look at it tells.
-            Err(CallError::Lost) if !is_last => is_last = true,
-            Err(error) => return Err(error.into()),
+            Err(StepError::Call(CallError::Refused(refusal))) if refusal.code == RefusalCode::WrongState => return Ok(()),
+            Err(error) if tries.again(&error) => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -7,7 +7,7 @@ use shim::records::ContainerExit;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::errors::ReachError;
-use super::link::{Link, is_shim_alive};
+use super::link::{ConnectError, Link};
 use super::pod_folder::{PodFolder, SandboxRecord};
 use super::{Inner, blocking, sandbox};
 
@@ -59,9 +59,7 @@ impl Pod {
         }
         let record = self.sandbox().await?;
         let dir = self.folder.shim_dir(record.shim);
-        let looked_for = dir.clone();
-        let is_alive = blocking(move || is_shim_alive(&looked_for)).await;
-        if !is_alive.map_err(|source| ReachError::Look { dir: dir.clone(), source })? || !record.is_ready {
+        if !record.is_ready {
             return Err(ReachError::Gone);
         }
         // The line must not keep the runtime alive that holds it.
@@ -74,7 +72,8 @@ impl Pod {
                 }
             })
         };
-        let link = Link::open(&dir, Box::new(on_lost)).await?;
+        let opened = Link::open(&dir, Box::new(on_lost)).await;
+        let link = opened.map_err(|error| if matches!(error, ConnectError::Dead) { ReachError::Gone } else { error.into() })?;
         *held = Some(link.clone());
         Ok(link)
     }

@@ -125,11 +125,16 @@ fn a_sandbox_whose_shim_dies_is_lost_with_everything_in_it() {
     next.remove();
 }
 
-pub(crate) fn kill_shim(machine: &Machine, uid: &str) {
+/// The process of the pod's newest shim.
+pub(crate) fn shim_of(machine: &Machine, uid: &str) -> rustix::process::Pid {
     let shims = std::fs::read_dir(machine.pod_dir(uid)).expect("a pod").flatten().map(|entry| entry.path());
     let newest = shims.filter(|path| path.join("shim.json").exists()).max().expect("a shim");
     let record = shim::client::ShimRecord::load(&newest).expect("readable").expect("a shim");
-    let pid = rustix::process::Pid::from_raw(record.shim.process.pid).expect("a process");
+    rustix::process::Pid::from_raw(record.shim.process.pid).expect("a process")
+}
+
+pub(crate) fn kill_shim(machine: &Machine, uid: &str) {
+    let pid = shim_of(machine, uid);
     let shim = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("it lives");
     rustix::process::pidfd_send_signal(&shim, rustix::process::Signal::KILL).expect("killed");
     // Until it is gone its socket still takes connections.

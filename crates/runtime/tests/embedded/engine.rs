@@ -1,8 +1,12 @@
 //! Engines come and go, containers stay.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use runtime::{Runtime as _, RuntimeEvent};
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 
 use crate::support::{Machine, Pod, eventually};
 
@@ -68,3 +72,59 @@ fn an_engine_that_finds_a_dead_shim_ends_what_it_left() {
     assert!(!left.iter().any(|left| left.starts_with("cgroup") || left.starts_with("mount")), "{left:?}");
     pod.remove();
 }
+
+#[test]
+fn a_line_that_breaks_loses_no_answer() {
+    let Some(machine) = Machine::new("a_line_that_breaks_loses_no_answer") else { return };
+    let engine = machine.engine();
+    let mut pod = Pod::start(&machine, &engine, "broken");
+    let app = pod.run("app", "trap 'exit 6' TERM; while :; do sleep 0.05; done");
+    let request = pod.request(&app, "hook", &["sh", "-c", "echo early; until [ -e /dev/shm/go ]; do sleep 0.01; done; echo late; exit 2"]);
+    let hook = {
+        let engine = engine.clone();
+        machine.run(async { tokio::spawn(async move { engine.exec(&request).await }) })
+    };
+    eventually("the hook has begun", || pod.ask(&app, "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '").contains("late"));
+    let created = pod.create(&pod.container("second", "sleep 1000"));
+
+    // The shim stands still with a question that has come and is not answered.
+    let shim = crate::ends::shim_of(&machine, "broken");
+    kill_process(shim, Signal::STOP).expect("it is there");
+    let start = {
+        let (engine, id) = (engine.clone(), created.clone());
+        machine.run(async { tokio::spawn(async move { engine.start_container("broken", &id).await }) })
+    };
+    let lines = lines_to(shim);
+    eventually("the start is on its way", || lines.iter().any(|line| unread(line) > 0));
+    for line in &lines {
+        shutdown(line, Shutdown::Both).expect("a line");
+    }
+    kill_process(shim, Signal::CONT).expect("it is there");
+
+    machine.run(start).expect("no panic").expect("started, or found started");
+    assert_eq!(pod.ask(&created, "echo once"), "once\n");
+    std::fs::write(machine.pod_dir("broken").join("shm/go"), "").expect("the pod's shared memory");
+    let result = machine.run(hook).expect("no panic").expect("a result");
+    assert_eq!((result.exit_code, result.stdout.as_str()), (2, "early\nlate\n"));
+    machine.run(engine.stop_container("broken", &app, Duration::from_secs(30))).expect("the signal is out");
+    assert_eq!(pod.exit_of(&app).code, 6);
+    pod.remove();
+}
+
+/// This process's connections to that one.
+fn lines_to(peer: Pid) -> Vec<OwnedFd> {
+    let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).expect("we live");
+    let fds = std::fs::read_dir("/proc/self/fd").expect("proc is mounted").flatten();
+    let numbers = fds.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let copies = numbers.filter_map(|number| pidfd_getfd(&own, number, PidfdGetfdFlags::empty()).ok());
+    copies.filter(|fd| socket_peercred(fd).is_ok_and(|other| other.pid == peer)).collect()
+}
+
+/// Bytes that were sent and not read.
+#[expect(unsafe_code, reason = "rustix has no call of its own for this")]
+fn unread(line: &OwnedFd) -> i32 {
+    // SAFETY: SIOCOUTQ gives a C int.
+    unsafe { rustix::ioctl::ioctl(line, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) }.expect("a socket")
+}
+
+const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;

@@ -14,10 +14,10 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
+use super::super::errors::chain;
+
 /// How this program calls itself to the shim.
 pub(crate) const CLIENT_NAME: &str = concat!("usher ", env!("CARGO_PKG_VERSION"));
-/// How long a shim may take to say hello and to tell its state. It answers within milliseconds; a machine may be busy.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 16 * 1024;
 /// Frames that wait to be written. A caller waits for each answer, so no more than its concurrent calls are under way.
 const UNWRITTEN_FRAMES_MAX: usize = 64;
@@ -25,6 +25,17 @@ const UNWRITTEN_FRAMES_MAX: usize = 64;
 /// The shim could not be reached, or does not speak our language.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
+    /// Nobody holds its lock.
+    #[error("the shim process died")]
+    Dead,
+    /// It cannot be seen whether it lives.
+    #[error("the shim cannot be looked for in {dir}")]
+    Look {
+        /// Its state folder.
+        dir: String,
+        /// Why.
+        source: io::Error,
+    },
     /// There is no socket, or nobody listens.
     #[error("cannot connect to the shim in {dir}")]
     Connect {
@@ -56,11 +67,28 @@ pub(crate) enum ConnectError {
         dir: String,
     },
     /// It did not answer.
-    #[error("the shim in {dir} did not answer within {} s", GREETING_TIMEOUT.as_secs())]
+    #[error("the shim in {dir} did not answer within {within:?}")]
     Silent {
         /// Its state folder.
         dir: String,
+        /// How long it was given.
+        within: Duration,
     },
+}
+
+impl ConnectError {
+    /// It lives and does not speak, however often it is tried.
+    pub(crate) fn is_hung(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
+            Self::Dead | Self::Look { .. } | Self::Refused { .. } | Self::Unexpected { .. } => false,
+        }
+    }
+
+    /// How the loss of such a shim is told.
+    pub(crate) fn loss(&self) -> String {
+        if self.is_hung() { format!("the shim process does not answer: {}", chain(self)) } else { chain(self) }
+    }
 }
 
 /// The connection cannot go on.
@@ -90,8 +118,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the shim in `dir`, greets it and subscribes to its events.
-    pub(crate) async fn open(dir: &Path) -> Result<(Self, Snapshot), ConnectError> {
+    /// Connects to the shim in `dir`, greets it and subscribes to its events, all of it within this time.
+    pub(crate) async fn open(dir: &Path, within: Duration) -> Result<(Self, Snapshot), ConnectError> {
         let shown = || dir.display().to_string();
         let opened = async {
             let socket = connect(dir).map_err(|source| ConnectError::Connect { dir: shown(), source })?;
@@ -108,7 +136,7 @@ impl Connection {
             };
             Ok((connection, snapshot))
         };
-        tokio::time::timeout(GREETING_TIMEOUT, opened).await.unwrap_or_else(|_| Err(ConnectError::Silent { dir: shown() }))
+        tokio::time::timeout(within, opened).await.unwrap_or_else(|_| Err(ConnectError::Silent { dir: shown(), within }))
     }
 
     /// Sends a call; returns the id of its answer.

@@ -17,20 +17,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use shim::protocol::{Answer, Call, ContainerId, ExecId, Refusal, ServerFrame};
+use shim::protocol::{Answer, Call, ContainerId, ExecId, Refusal, ServerFrame, Snapshot};
 use shim::records::{ContainerExit, SHIM_LOCK};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::connection::{CLIENT_NAME, ConnectError};
 use self::connection::{Connection, ConnectionError};
+use super::errors::chain;
 use super::story::{ExecEnd, Story, Told};
 use crate::RuntimeEvent;
 
 /// Orders that wait for the task. Each of its callers waits for an answer, so more means that the task is stuck.
 const ORDERS_MAX: usize = 64;
-/// How long a shim may be unreachable before it counts as dead. Connecting takes less than a millisecond.
-const RECONNECT_WITHIN: Duration = Duration::from_secs(10);
-const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// How long a shim may take to say hello and to tell its state. It answers within milliseconds; a machine may be busy.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Greetings that a shim may leave unanswered before it counts as dead. They are counted, rather than timed as a whole: on a machine that
+/// stood still, the time is over before anybody could answer.
+const SILENT_MAX: u32 = 3;
+/// Connections that a shim may turn away before it counts as dead, ten seconds or more in all.
+const CLOSED_MAX: u32 = 500;
+const CLOSED_PAUSE: Duration = Duration::from_millis(20);
 /// Ended execs that are remembered by the shim for asking again; older ones are removed. Room for every hook of a large pod,
 /// and for the probes of some minutes.
 const ENDED_EXECS_MAX: usize = 64;
@@ -73,7 +79,7 @@ enum Order {
 impl Link {
     /// Connects to the shim that lives in the state folder `dir`.
     pub(crate) async fn open(dir: &Path, on_lost: OnLost) -> Result<Self, ConnectError> {
-        let (connection, snapshot) = Connection::open(dir).await?;
+        let (connection, snapshot) = reach(dir, GREETING_TIMEOUT).await?;
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let is_end_expected = Arc::new(AtomicBool::new(false));
         let mut story = Story::default();
@@ -299,23 +305,10 @@ impl Task {
 
     /// Connects again while the shim lives. The error says what became of it.
     async fn reconnect(&mut self) -> Result<(), String> {
-        let give_up_at = Instant::now() + RECONNECT_WITHIN;
-        loop {
-            match is_shim_alive(&self.dir) {
-                Ok(false) => return Err("the shim process died".to_owned()),
-                Ok(true) => {}
-                Err(error) => return Err(format!("the shim cannot be looked for in {}: {error}", self.dir.display())),
-            }
-            match Connection::open(&self.dir).await {
-                Ok((connection, snapshot)) => {
-                    self.connection = connection;
-                    self.story.handle_snapshot(snapshot, Instant::now());
-                    return Ok(());
-                }
-                Err(error) if Instant::now() >= give_up_at => return Err(format!("the shim process does not answer: {error}")),
-                Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
-            }
-        }
+        let (connection, snapshot) = reach(&self.dir, GREETING_TIMEOUT).await.map_err(|error| error.loss())?;
+        self.connection = connection;
+        self.story.handle_snapshot(snapshot, Instant::now());
+        Ok(())
     }
 
     async fn end(&mut self, on_lost: OnLost, message: String) {
@@ -332,9 +325,61 @@ impl Task {
     }
 }
 
+/// Connects to the shim that lives in the state folder `dir`. One that does not speak is given up only after several tries.
+async fn reach(dir: &Path, greeting_timeout: Duration) -> Result<(Connection, Snapshot), ConnectError> {
+    let (mut silent, mut closed) = (0, 0);
+    loop {
+        match is_shim_alive(dir) {
+            Ok(false) => return Err(ConnectError::Dead),
+            Ok(true) => {}
+            Err(source) => return Err(ConnectError::Look { dir: dir.display().to_string(), source }),
+        }
+        let error = match Connection::open(dir, greeting_timeout).await {
+            Err(error) => error,
+            opened => return opened,
+        };
+        let tries = if matches!(error, ConnectError::Silent { .. }) { &mut silent } else { &mut closed };
+        *tries += 1;
+        if !error.is_hung() || silent >= SILENT_MAX || closed >= CLOSED_MAX {
+            return Err(error);
+        }
+        tracing::debug!(dir = %dir.display(), error = chain(&error), "a shim is tried again");
+        tokio::time::sleep(CLOSED_PAUSE).await;
+    }
+}
+
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::net::UnixListener;
+    use std::time::Duration;
+
+    use rustix::fs::{FlockOperation, flock};
+    use shim::records::{SHIM_LOCK, SHIM_SOCKET};
+
+    use super::{ConnectError, SILENT_MAX, reach};
+
+    #[tokio::test]
+    async fn a_shim_that_lives_is_given_up_only_after_several_greetings() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let lock = File::create(dir.path().join(SHIM_LOCK)).expect("a lock");
+        flock(&lock, FlockOperation::LockExclusive).expect("locked");
+        let silent = UnixListener::bind(dir.path().join(SHIM_SOCKET)).expect("a socket");
+        let error = reach(dir.path(), Duration::from_millis(20)).await.expect_err("nobody answers");
+        assert!(matches!(error, ConnectError::Silent { .. }) && error.is_hung(), "{error}");
+        assert!(error.loss().starts_with("the shim process does not answer: the shim in "), "{}", error.loss());
+        silent.set_nonblocking(true).expect("a socket");
+        assert_eq!(silent.incoming().map_while(Result::ok).count(), usize::try_from(SILENT_MAX).expect("few"));
+
+        drop(lock);
+        let error = reach(dir.path(), Duration::from_millis(20)).await.expect_err("nobody lives");
+        assert!(matches!(error, ConnectError::Dead) && !error.is_hung(), "{error}");
     }
 }

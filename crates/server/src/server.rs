@@ -123,11 +123,13 @@ impl Server {
         let (node, state) = ((config.backend, config.lives), (stopped.clone(), Arc::clone(&is_ready)));
         let shared = Arc::new(Shared::new(registry.clone(), node, metrics, tokens, config.patience, state));
         let expiring = tokio::spawn(expire_events(registry.clone()));
+        let evicting = tokio::spawn(registry.clone().keep_evicting());
         let renewing = tokio::spawn(Arc::clone(&identity).keep_renewing(addresses.clone()));
         let serving = listeners.serve(shared, tls, stopped);
         let task = tokio::spawn(async move {
             serving.await;
             expiring.abort();
+            evicting.abort();
             renewing.abort();
         });
         Ok(Self { registry, addresses, folder, identity, stop, is_ready, task })

@@ -15,8 +15,8 @@ use crate::kinds::Kind;
 use crate::managed::Force;
 use crate::object;
 use crate::registry::{
-    DeleteOptions, Deletion, DryRun, Encoding, List, ListOptions, Patch, PatchFormat, Validation, WriteOptions, now, random_uid,
-    read_object, shown_as, stored_form,
+    DeleteOptions, Deletion, Disruption, DryRun, Encoding, List, ListOptions, Patch, PatchFormat, Validation, WriteOptions, now,
+    random_uid, read_object, shown_as, stored_form,
 };
 use crate::selector::Selector;
 use crate::status::{ApiError, ApiResult, success};
@@ -374,7 +374,7 @@ async fn evict(shared: &Shared, path: &ObjectPath, call: Call) -> ApiResult<Answ
     }
     let name = path.name.as_deref().unwrap_or_default();
     options.by = Some(format!("an eviction by {asker}"));
-    shared.registry.delete(path.kind, path.namespace(), name, &options).await?;
+    shared.registry.disrupt(path.namespace(), name, Disruption::Eviction, &options).await?;
     Ok(created())
 }
 

@@ -68,7 +68,7 @@ impl Registry {
         self.admit(kind, namespace, &mut object)?;
         let seat = match stored_kind.kind {
             "Pod" => self.seat(),
-            _ => Seat::Open(self.node().to_owned()),
+            _ => Seat::open(self.node()),
         };
         let verdict = strategy::prepare_create(stored_kind, &mut object, (&seat, self.support()))?;
         let name = object::name(&object).to_owned();
@@ -82,7 +82,7 @@ impl Registry {
             note_update(None, &mut object, stored_kind, &Writer { name: &options.manager, part: "", now });
         }
         if kind.kind == "Pod" {
-            strategy::note_scheduled(&mut object, &time_text(now));
+            strategy::note_scheduled(&mut object, &seat, &time_text(now));
         }
         object["apiVersion"] = json!(stored_kind.api_version());
         object["kind"] = json!(stored_kind.kind);

@@ -7,6 +7,7 @@ mod admission;
 mod askers;
 mod create;
 mod delete;
+mod disruption;
 mod expiry;
 mod finished;
 mod list;
@@ -15,6 +16,7 @@ mod options;
 mod patch;
 mod pod_status;
 mod scheduling;
+mod taints;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -25,6 +27,7 @@ use std::sync::{Arc, Mutex};
 use api::{NodeSupport, Setting};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::body::read_json;
 use crate::kinds::{Kind, api_version};
@@ -34,6 +37,7 @@ use crate::store::{ObjectKey, Store, Stored};
 
 use self::askers::Askers;
 pub use self::delete::Deletion;
+pub use self::disruption::Disruption;
 pub use self::list::{List, ListOptions};
 pub use self::options::{DeleteOptions, DryRun, Validation, WriteOptions};
 pub use self::patch::{Patch, PatchFormat};
@@ -54,13 +58,15 @@ pub struct Registry {
     snapshots: Arc<Mutex<Vec<list::Snapshot>>>,
     /// Who asked for what is being deleted.
     askers: Askers,
+    /// Taints of the node may drive other pods away than before.
+    taints_changed: Arc<Notify>,
 }
 
 impl Registry {
     /// The registry over a store, for the node of this name.
     pub fn new(store: Store, node: &str) -> Self {
         let support = Arc::new(NodeSupport { setting: Setting::Served, ..NodeSupport::default() });
-        Self { store, node: Arc::from(node), support, snapshots: Arc::default(), askers: Askers::default() }
+        Self { store, node: Arc::from(node), support, snapshots: Arc::default(), askers: Askers::default(), taints_changed: Arc::default() }
     }
 
     /// The same, for a node that does this for its pods.

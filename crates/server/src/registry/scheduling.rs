@@ -17,17 +17,20 @@ use crate::strategy::{self, Seat};
 const SCHEDULER: &str = "default-scheduler";
 
 impl Registry {
-    /// The node, and whether it takes pods that are new to it.
+    /// The node, and which pods that are new to it it takes.
     pub(super) fn seat(&self) -> Seat {
-        let node = self.node().to_owned();
-        let is_cordoned = self.stored(stored("nodes"), "", &node).is_ok_and(|stored| strategy::is_cordoned(&stored.value()));
-        if is_cordoned { Seat::Cordoned(node) } else { Seat::Open(node) }
+        let node = self.stored(stored("nodes"), "", self.node());
+        node.map_or_else(|_| Seat::open(self.node()), |node| Seat::of(self.node(), &node.value()))
     }
 
-    /// What a change of an object means for pods that wait.
+    /// What a change of an object means for pods that wait, and for those that are on the node.
     pub(super) async fn after_update(&self, kind: &Kind, old: &Value, new: &Value) {
+        let is_other_seat = |node: &str| Seat::of(node, old) != Seat::of(node, new);
         let seated = match kind.kind {
-            "Node" if strategy::is_cordoned(old) != strategy::is_cordoned(new) => self.seat_waiting().await,
+            "Node" if is_other_seat(self.node()) => {
+                self.taints_changed.notify_one();
+                self.seat_waiting().await
+            }
             "Pod" if strategy::is_gated(old) && !strategy::is_gated(new) => self.seat_pod(object::namespace(new), object::name(new)).await,
             _ => return,
         };
@@ -52,20 +55,12 @@ impl Registry {
 
     /// Binds a pod that waits, or says why it goes on waiting.
     async fn seat_pod(&self, namespace: &str, name: &str) -> ApiResult<()> {
-        let kind = stored("pods");
-        for _ in 0..CONFLICT_RETRIES_MAX {
-            let Ok(current) = self.stored(kind, namespace, name) else { return Ok(()) };
-            let Some(seated) = strategy::seated(&current.value(), &self.seat(), &time_text(now())) else { return Ok(()) };
-            match self.store.write(kind.stored_as, ObjectKey::new(namespace, name), Write::Update(current.revision, seated)).await {
-                Ok(stored) => {
-                    self.tell_seating(&stored.value()).await;
-                    return Ok(());
-                }
-                Err(WriteError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let seat = |pod: &Value| Ok(strategy::seated(pod, &self.seat(), &time_text(now())));
+        match self.seat_as(namespace, name, seat).await {
+            // It went meanwhile.
+            Err(error) if error.code == 404 => Ok(()),
+            seated => seated,
         }
-        Err(ApiError::modified(kind, name))
     }
 
     /// Binds a pod because a client says so, whatever the node says.
@@ -73,27 +68,35 @@ impl Registry {
     /// # Errors
     /// There is no such pod or node, it is bound already, or gates hold it back.
     pub async fn bind(&self, namespace: &str, name: &str, target: &str) -> ApiResult<()> {
-        let kind = stored("pods");
         let refused = |why: &str| {
             let message = format!("Operation cannot be fulfilled on pods/binding \"{name}\": {why}");
-            ApiError::new(409, "Conflict", message)
+            Err(ApiError::new(409, "Conflict", message))
         };
-        for _ in 0..CONFLICT_RETRIES_MAX {
-            let current = self.stored(kind, namespace, name)?;
-            let pod = current.value();
+        let bind = |pod: &Value| {
             if let Some(node) = pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty()) {
-                return Err(refused(&format!("pod {name} is already assigned to node \"{node}\"")));
+                return refused(&format!("pod {name} is already assigned to node \"{node}\""));
             }
-            if strategy::is_gated(&pod) {
-                return Err(refused(&format!("pod {name} has non-empty .spec.schedulingGates")));
+            if strategy::is_gated(pod) {
+                return refused(&format!("pod {name} has non-empty .spec.schedulingGates"));
             }
             if target != self.node() {
                 return Err(ApiError::not_found(stored("nodes"), target));
             }
-            let Some(bound) = strategy::seated(&pod, &Seat::Open(target.to_owned()), &time_text(now())) else {
-                return Err(refused(&format!("pod {name} is being deleted, cannot be assigned to a host")));
-            };
-            match self.store.write(kind.stored_as, ObjectKey::new(namespace, name), Write::Update(current.revision, bound)).await {
+            match strategy::seated(pod, &Seat::open(target), &time_text(now())) {
+                Some(bound) => Ok(Some(bound)),
+                None => refused(&format!("pod {name} is being deleted, cannot be assigned to a host")),
+            }
+        };
+        self.seat_as(namespace, name, bind).await
+    }
+
+    /// Writes what is made of a pod, anew if somebody else wrote meanwhile, and tells of it. `None`: it stays as it is.
+    async fn seat_as(&self, namespace: &str, name: &str, seat: impl Fn(&Value) -> ApiResult<Option<Value>>) -> ApiResult<()> {
+        let kind = stored("pods");
+        for _ in 0..CONFLICT_RETRIES_MAX {
+            let current = self.stored(kind, namespace, name)?;
+            let Some(seated) = seat(&current.value())? else { return Ok(()) };
+            match self.store.write(kind.stored_as, ObjectKey::new(namespace, name), Write::Update(current.revision, seated)).await {
                 Ok(stored) => {
                     self.tell_seating(&stored.value()).await;
                     return Ok(());
@@ -121,22 +124,30 @@ impl Registry {
         if object::is_mirror(pod) || strategy::is_gated(pod) {
             return;
         }
-        let (namespace, name, time) = (object::namespace(pod), object::name(pod), now());
-        let event = match pod["spec"]["nodeName"].as_str() {
+        match pod["spec"]["nodeName"].as_str() {
             Some(node) => {
-                let message = format!("Successfully assigned {namespace}/{name} to {node}");
-                event(pod, ("Normal", "Scheduled", "Binding", &message), (self.node(), time))
+                self.taints_changed.notify_one();
+                let message = format!("Successfully assigned {}/{} to {node}", object::namespace(pod), object::name(pod));
+                self.tell_of(pod, SCHEDULER, ("Normal", "Scheduled", "Binding", &message)).await;
             }
-            None => event(pod, ("Warning", "FailedScheduling", "Scheduling", strategy::UNSCHEDULABLE), (self.node(), time)),
-        };
+            None => {
+                let why = strategy::told_obstacle(pod).unwrap_or_default();
+                self.tell_of(pod, SCHEDULER, ("Warning", "FailedScheduling", "Scheduling", why)).await;
+            }
+        }
+    }
+
+    /// Records an Event about a pod: by whom, and its type, reason, action and message.
+    pub(super) async fn tell_of(&self, pod: &Value, by: &str, told: (&str, &str, &str, &str)) {
+        let (namespace, name) = (object::namespace(pod), object::name(pod));
+        let event = event(pod, (by, self.node()), told, now());
         if let Err(error) = Box::pin(self.create(stored("events"), namespace, event, &WriteOptions::of("usher"))).await {
-            tracing::warn!(%error, namespace, name, "cannot record whether a pod was scheduled");
+            tracing::warn!(%error, namespace, name, "cannot record an event about a pod");
         }
     }
 }
 
-/// An Event of the scheduler's: its type, reason, action and message.
-fn event(pod: &Value, (of, reason, action, message): (&str, &str, &str, &str), (node, time): (&str, Timestamp)) -> Value {
+fn event(pod: &Value, (by, node): (&str, &str), (of, reason, action, message): (&str, &str, &str, &str), time: Timestamp) -> Value {
     let (namespace, name) = (object::namespace(pod), object::name(pod));
     json!({
         "apiVersion": "v1",
@@ -155,7 +166,7 @@ fn event(pod: &Value, (of, reason, action, message): (&str, &str, &str, &str), (
         "action": action,
         "message": message,
         "eventTime": object::micro_time_text(time),
-        "reportingComponent": SCHEDULER,
-        "reportingInstance": format!("{SCHEDULER}-{node}"),
+        "reportingComponent": by,
+        "reportingInstance": format!("{by}-{node}"),
     })
 }

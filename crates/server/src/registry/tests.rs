@@ -2,6 +2,7 @@
 
 mod admission;
 mod asked;
+mod tainted;
 mod waiting;
 
 use serde_json::{Value, json};

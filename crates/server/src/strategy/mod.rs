@@ -8,10 +8,12 @@ mod pod_status;
 mod pod_update;
 mod qos;
 mod scheduling;
+mod taints;
 
 pub(crate) use self::pod_status::with_what_others_wrote;
 pub use self::scheduling::Seat;
-pub(crate) use self::scheduling::{UNSCHEDULABLE, is_cordoned, is_gated, is_waiting, note_scheduled, seated};
+pub(crate) use self::scheduling::{is_gated, is_waiting, note_scheduled, seated, told_obstacle};
+pub(crate) use self::taints::{Taint, stay, taints};
 
 use api::path::FieldPath;
 use api::validate::{NameRule, Scope, validate_config_map, validate_object_meta, validate_secret};

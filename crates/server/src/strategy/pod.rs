@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::pod_resize::validate_resize;
 use super::pod_update::validate_update;
 use super::qos::qos_class;
-use super::scheduling::{Seat, is_gated, is_taken};
+use super::scheduling::{Seat, is_gated};
 use super::{Part, Verdict, shown, typed};
 use crate::kinds::stored;
 use crate::object::meta_mut;
@@ -35,7 +35,7 @@ pub(super) fn prepare_create(object: &mut Value, seat: &Seat, support: &NodeSupp
     // k8s: 1.a.13
     pod.metadata.generation = Some(1);
     *object = serde_json::to_value(&pod).map_err(ApiError::internal)?;
-    if is_gated(object) || !is_taken(object, seat) {
+    if is_gated(object) || seat.obstacle(object).is_some() {
         object["spec"].as_object_mut().map(|spec| spec.remove("nodeName"));
     } else {
         object["spec"]["nodeName"] = json!(seat.node());

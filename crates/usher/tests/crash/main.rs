@@ -141,10 +141,14 @@ impl Run {
         let ledger = self.load.ledger();
         let is_named = |name: &str| wrong.iter().any(|text| text.starts_with(&format!("pod {name} ")));
         let named = ledger.pods.iter().filter(|(name, _)| is_named(name));
-        let uids: Vec<&str> = named.filter_map(|(_, pod)| pod.uid.as_deref()).collect();
+        named.filter_map(|(_, pod)| pod.uid.as_deref()).map(|uid| self.journals(uid)).collect()
+    }
+
+    /// The journals of the pod with this UID.
+    fn journals(&self, uid: &str) -> String {
         let entries = fs::read_dir(self.machine.root().join("journals")).into_iter().flatten().flatten();
-        let of_named = entries.filter(|entry| uids.iter().any(|uid| entry.file_name().to_string_lossy().contains(uid)));
-        of_named.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
+        let of_pod = entries.filter(|entry| entry.file_name().to_string_lossy().contains(uid));
+        of_pod.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
     }
 
     /// The commands of sessions end with the daemon through which they were begun.
@@ -252,14 +256,8 @@ impl Run {
     /// Waits until the engine has noticed the last loss: what the API tells until then looks settled.
     fn wait_told(&self, victims: &BTreeSet<String>) {
         let deadline = Instant::now() + PATIENCE;
-        let folder = self.machine.root().join("journals");
         let lives = |uid: &String| self.load.ledger().pods.values().any(|pod| pod.shall_live() && pod.uid.as_ref() == Some(uid));
-        let is_lost = |uid: &str| {
-            let journals = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-            let texts: String =
-                journals.filter(|path| path.to_string_lossy().contains(uid)).filter_map(|path| fs::read_to_string(path).ok()).collect();
-            texts.contains("SandboxLost") || texts.contains("SandboxFailed")
-        };
+        let is_lost = |uid: &str| tells_loss(&self.journals(uid));
         while victims.iter().any(|uid| lives(uid) && !is_lost(uid)) && Instant::now() < deadline {
             std::thread::yield_now();
         }
@@ -268,15 +266,12 @@ impl Run {
     /// The journal of each pod whose shim was killed says so, and the API.
     #[track_caller]
     fn check_told(&self, victims: &BTreeSet<String>) {
-        let folder = self.machine.root().join("journals");
-        let journals: Vec<PathBuf> = fs::read_dir(&folder).expect("journals").flatten().map(|entry| entry.path()).collect();
         let [pods, events] = [PODS, EVENTS].map(|path| self.get(path)["items"].as_array().cloned().unwrap_or_default());
         let ledger = self.load.ledger();
         for (name, known) in ledger.pods.iter().filter(|(_, pod)| pod.shall_live()) {
             let Some(uid) = known.uid.as_ref().filter(|uid| victims.contains(*uid)) else { continue };
-            let of_pod = journals.iter().filter(|path| path.to_string_lossy().contains(uid.as_str()));
-            let text: String = of_pod.map(|path| fs::read_to_string(path).expect("a journal")).collect();
-            assert!(text.contains("SandboxLost") || text.contains("SandboxFailed"), "{name}, seed {}: {text}", self.seed);
+            let text = self.journals(uid);
+            assert!(tells_loss(&text), "{name}, seed {}: {text}", self.seed);
             let pod = pods.iter().find(|pod| pod["metadata"]["uid"] == **uid).expect("it shall live");
             let of_pod = events.iter().filter(|event| event["involvedObject"]["uid"] == **uid);
             let reasons: Vec<_> = of_pod.filter_map(|event| event["reason"].as_str()).collect();
@@ -304,6 +299,11 @@ impl Run {
             say(&format!("start of a daemon until it serves: median {median} ms, longest {last} ms"));
         }
     }
+}
+
+/// Whether a journal tells that a sandbox was lost.
+fn tells_loss(journal: &str) -> bool {
+    journal.contains("SandboxLost") || journal.contains("SandboxFailed")
 }
 
 /// The pod whose shim this process is.

@@ -48,6 +48,32 @@ fn a_node_is_drained_and_pods_wait_until_it_takes_them_again() {
 }
 
 #[test]
+fn a_taint_drives_pods_away_and_keeps_others_waiting_until_it_is_removed() {
+    let Some(machine) = machine("a_taint_drives_pods_away_and_keeps_others_waiting_until_it_is_removed") else { return };
+    let served = Served::start(&machine);
+    let tolerant = "  tolerations: [{key: disk, operator: Exists}]\n";
+    apply(&served, &pod("first", ""));
+    apply(&served, &pod("tolerant", tolerant));
+    served.ok(&["wait", "--for=condition=Ready", "pod/first", "pod/tolerant", "--timeout=60s"]);
+    let node = served.ok(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
+    served.ok(&["taint", "nodes", &node, "disk=slow:NoExecute"]);
+    served.ok(&["wait", "--for=delete", "pod/first", "--timeout=60s"]);
+    let events = served.ok(&["get", "events", "--field-selector", "involvedObject.name=first"]);
+    assert!(events.contains("TaintManagerEviction") && events.contains("Marking for deletion Pod default/first"), "{events}");
+    let told = String::from_utf8_lossy(&machine.output(["why", "first"]).stdout).into_owned();
+    assert!(told.contains("by a taint of the node that it does not tolerate, through the API"), "{told}");
+
+    apply(&served, POD);
+    let why = "0/1 nodes are available: 1 node(s) had untolerated taint(s).";
+    assert_eq!(served.pod()["status"]["conditions"][0]["message"], why);
+    served.ok(&["taint", "nodes", &node, "disk-"]);
+    await_pod(&served, "readiness", is_ready);
+    let restarts = served.ok(&["get", "pod", "tolerant", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"]);
+    assert_eq!(restarts, "0");
+    served.ok(&["delete", "pod", "web", "tolerant", "--timeout=60s"]);
+}
+
+#[test]
 fn a_pod_with_scheduling_gates_starts_when_the_last_is_taken_away() {
     let Some(machine) = machine("a_pod_with_scheduling_gates_starts_when_the_last_is_taken_away") else { return };
     let served = Served::start(&machine);

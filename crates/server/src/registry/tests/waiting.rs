@@ -9,13 +9,13 @@ async fn cordon(scene: &Scene, is_cordoned: Value) {
 }
 
 /// What is said of a pod's place: its node, and the reason and message of its condition.
-fn place(pod: &Value) -> Value {
+pub(super) fn place(pod: &Value) -> Value {
     let condition = &pod["status"]["conditions"][0];
     assert_eq!((&condition["type"], &pod["status"]["phase"]), (&json!("PodScheduled"), &json!("Pending")), "{pod}");
     json!([pod["spec"]["nodeName"], condition["status"], condition["reason"], condition["message"]])
 }
 
-fn events(scene: &Scene) -> Vec<String> {
+pub(super) fn events(scene: &Scene) -> Vec<String> {
     let events = scene.registry.list(stored("events"), Some("default"), &ListOptions::default()).expect("listed");
     let text = |event: Value| format!("{} {}", event["reason"].as_str().unwrap_or_default(), event["message"].as_str().unwrap_or_default());
     events.items.iter().map(|item| text(item.value())).collect()

@@ -24,6 +24,7 @@ pub mod http;
 pub mod journal;
 pub mod logs;
 mod machine;
+mod machine_use;
 pub mod metrics;
 mod objects;
 pub mod observer;
@@ -38,6 +39,7 @@ pub mod static_pods;
 
 pub use allocations::Allocations;
 pub use driver::{DriverState, OpenPodError, Pod, PodDriver, PodHandle, RunHook};
+pub use machine_use::{MachineUse, machine_use};
 pub use pod_world::{NewPodError, NodeConfig, PodWorld, read_manifest};
 pub use state::{LoadStateError, PodState, SaveStateError};
 

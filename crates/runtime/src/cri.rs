@@ -135,8 +135,12 @@ pub struct PodStats {
 /// CRI `ContainerStats`, as far as a node needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerStats {
+    /// Its instance.
+    pub id: String,
     /// Name in the pod.
     pub name: String,
+    /// Processor time since it began, in nanoseconds; `None` if it has ended.
+    pub cpu_usage_nanos: Option<u64>,
     /// Memory, file pages included, in bytes; `None` if it has ended.
     pub memory_usage_bytes: Option<u64>,
     /// Memory less the file pages that were not used lately, in bytes; `None` if it has ended.

@@ -2,6 +2,8 @@
 //!
 //! Everything else goes through objects; see [`NodeClient`](crate::client::NodeClient).
 
+use std::collections::BTreeMap;
+
 use futures_util::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -124,6 +126,35 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+/// What has been used until a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// By the whole machine.
+    pub node: Used,
+    /// By containers that run, by the UIDs under which the node runs their pods.
+    pub pods: BTreeMap<String, Vec<ContainerUsage>>,
+}
+
+/// What one instance of a container has used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerUsage {
+    /// Its name in the pod.
+    pub name: String,
+    /// The id of the instance.
+    pub id: String,
+    /// By it.
+    pub used: Used,
+}
+
+/// Processor and memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Processor time since the beginning, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// The working set of now, in bytes.
+    pub memory_bytes: u64,
+}
+
 /// Why the node cannot do what it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
@@ -151,6 +182,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Connects to a port inside a pod.
     fn port_forward(&self, pod: PodRef, port: u16) -> BoxFuture<'_, Result<Connection, BackendError>>;
+
+    /// What the machine has used until now, and the pods with these UIDs. What cannot be told of a pod is left out.
+    fn usage(&self, uids: Vec<String>) -> BoxFuture<'_, Result<Usage, BackendError>>;
 }
 
 /// A node that can do nothing yet.
@@ -173,6 +207,10 @@ impl Backend for NoBackend {
     }
 
     fn port_forward(&self, _: PodRef, _: u16) -> BoxFuture<'_, Result<Connection, BackendError>> {
+        Box::pin(std::future::ready(Err(BackendError::Failed(NOTHING_RUNS.to_owned()))))
+    }
+
+    fn usage(&self, _: Vec<String>) -> BoxFuture<'_, Result<Usage, BackendError>> {
         Box::pin(std::future::ready(Err(BackendError::Failed(NOTHING_RUNS.to_owned()))))
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kinds::{KINDS, Kind, REVIEWS, VERBS, api_version, groups};
+use crate::kinds::{KINDS, Kind, MEASURED, MEASURED_VERBS, METRICS_GROUP, REVIEWS, VERBS, api_version, groups, version_of};
 
 /// The Kubernetes version whose API this is.
 pub const KUBERNETES_VERSION: &str = "v1.36.2";
@@ -41,32 +41,37 @@ pub fn core_versions() -> Value {
 
 /// `/apis`.
 pub fn group_list() -> Value {
-    let groups: Vec<_> = groups().into_iter().map(group_entry).collect();
+    let groups: Vec<_> = all_groups().map(group_entry).collect();
     json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
 }
 
 /// `/apis/GROUP`.
 pub fn group(name: &str) -> Option<Value> {
-    let known = groups().into_iter().find(|group| *group == name)?;
+    let known = all_groups().find(|group| *group == name)?;
     let mut entry = group_entry(known);
     entry["kind"] = json!("APIGroup");
     entry["apiVersion"] = json!("v1");
     Some(entry)
 }
 
+fn all_groups() -> impl Iterator<Item = &'static str> {
+    groups().into_iter().chain([METRICS_GROUP])
+}
+
 fn group_entry(name: &str) -> Value {
-    let version = json!({ "groupVersion": api_version(name, "v1"), "version": "v1" });
+    let version = json!({ "groupVersion": api_version(name, version_of(name)), "version": version_of(name) });
     json!({ "name": name, "versions": [version], "preferredVersion": version })
 }
 
 /// `/api/v1` and `/apis/GROUP/v1`.
 pub fn resource_list(group: &str, version: &str) -> Option<Value> {
-    if version != "v1" {
+    if version != version_of(group) {
         return None;
     }
     let mut resources = Vec::new();
+    resources.extend(MEASURED.iter().filter(|kind| kind.group == group).map(|kind| resource(kind, MEASURED_VERBS)));
     for kind in KINDS.iter().filter(|kind| kind.group == group) {
-        resources.push(resource(kind));
+        resources.push(resource(kind, VERBS));
         for part in kind.parts {
             let mut entry = json!({
                 "name": format!("{}/{}", kind.resource, part.name),
@@ -98,13 +103,13 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     Some(json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources }))
 }
 
-fn resource(kind: &Kind) -> Value {
+fn resource(kind: &Kind, verbs: &[&str]) -> Value {
     let mut entry = json!({
         "name": kind.resource,
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": verbs,
     });
     if !kind.short_names.is_empty() {
         entry["shortNames"] = json!(kind.short_names);
@@ -119,12 +124,12 @@ fn resource(kind: &Kind) -> Value {
 pub fn aggregated(of: Which, version: &str) -> Value {
     let names = match of {
         Which::Core => vec![""],
-        Which::Groups => groups(),
+        Which::Groups => all_groups().collect(),
     };
     let items: Vec<_> = names
         .into_iter()
         .map(|name| {
-            let versions = json!([{ "version": "v1", "freshness": "Current", "resources": aggregated_resources(name) }]);
+            let versions = json!([{ "version": version_of(name), "freshness": "Current", "resources": aggregated_resources(name) }]);
             let metadata =
                 if name.is_empty() { json!({ "creationTimestamp": null }) } else { json!({ "name": name, "creationTimestamp": null }) };
             json!({ "metadata": metadata, "versions": versions })
@@ -143,7 +148,8 @@ pub enum Which {
 }
 
 fn aggregated_resources(group: &str) -> Vec<Value> {
-    let kinds = KINDS.iter().filter(|kind| kind.group == group).map(|kind| {
+    let known = KINDS.iter().map(|kind| (kind, VERBS)).chain(MEASURED.iter().map(|kind| (kind, MEASURED_VERBS)));
+    let kinds = known.filter(|(kind, _)| kind.group == group).map(|(kind, verbs)| {
         let response_kind = json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
         let parts: Vec<_> = kind
             .parts
@@ -160,7 +166,7 @@ fn aggregated_resources(group: &str) -> Vec<Value> {
             "responseKind": response_kind,
             "scope": scope,
             "singularResource": kind.singular,
-            "verbs": VERBS,
+            "verbs": verbs,
         });
         for (field, values) in [("shortNames", kind.short_names), ("categories", kind.categories)] {
             if !values.is_empty() {

@@ -247,6 +247,37 @@ pub fn groups() -> Vec<&'static str> {
     groups
 }
 
+/// The group of what pods and nodes use.
+pub const METRICS_GROUP: &str = "metrics.k8s.io";
+const METRICS_VERSION: &str = "v1beta1";
+
+/// What is measured when somebody asks, and not stored.
+pub const MEASURED: &[Kind] = &[
+    Kind {
+        group: METRICS_GROUP,
+        version: METRICS_VERSION,
+        kind: "NodeMetrics",
+        resource: "nodes",
+        singular: "node",
+        namespaced: false,
+        ..BASE
+    },
+    Kind { group: METRICS_GROUP, version: METRICS_VERSION, kind: "PodMetrics", resource: "pods", singular: "pod", ..BASE },
+];
+
+/// What can be done with those.
+pub const MEASURED_VERBS: &[&str] = &["get", "list"];
+
+/// The measured kind that a path names.
+pub fn measured(group: &str, version: &str, resource: &str) -> Option<&'static Kind> {
+    MEASURED.iter().find(|kind| kind.group == group && kind.version == version && kind.resource == resource)
+}
+
+/// The version of a group; each has one.
+pub fn version_of(group: &str) -> &'static str {
+    if group == METRICS_GROUP { METRICS_VERSION } else { "v1" }
+}
+
 /// The kind that a path names.
 pub fn by_resource(group: &str, version: &str, resource: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.group == group && kind.version == version && kind.resource == resource)

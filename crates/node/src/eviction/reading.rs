@@ -31,7 +31,7 @@ pub fn observations(root: &Path, images: &Path) -> Observations {
 }
 
 /// Memory is there if it is free, or holds file pages that were not used lately: all but the working set.
-fn memory(meminfo: &str) -> Option<Observation> {
+pub(crate) fn memory(meminfo: &str) -> Option<Observation> {
     let bytes = |name: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

@@ -28,8 +28,14 @@ pub(crate) async fn of(runtime: &Arc<Inner>, pod: &Arc<Pod>) -> Result<PodStats,
             let Ok(id) = container.id.parse() else { continue };
             let own = if container.exit.is_none() { stats(&format!("{}/{id}", record.cgroup))? } else { CgroupStats::default() };
             let writable_layer = folder.container_dir(&id).join(WRITABLE_LAYER);
-            let (memory_usage_bytes, memory_working_set_bytes) = (own.memory_usage_bytes, own.memory_working_set_bytes);
-            counted.push(ContainerStats { name: container.name, memory_usage_bytes, memory_working_set_bytes, writable_layer });
+            counted.push(ContainerStats {
+                id: container.id,
+                name: container.name,
+                cpu_usage_nanos: own.cpu_usage_nanos,
+                memory_usage_bytes: own.memory_usage_bytes,
+                memory_working_set_bytes: own.memory_working_set_bytes,
+                writable_layer,
+            });
         }
         let (memory_usage_bytes, memory_working_set_bytes) = (whole.memory_usage_bytes, whole.memory_working_set_bytes);
         Ok(PodStats { memory_usage_bytes, memory_working_set_bytes, processes: whole.pids, containers: counted })

@@ -12,6 +12,7 @@ mod page;
 mod remote;
 mod request;
 mod route;
+mod usage;
 mod watching;
 
 pub use self::limits::Patience;

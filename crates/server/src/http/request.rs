@@ -1,6 +1,6 @@
 //! What the path and the query of a request say.
 
-use crate::kinds::{Kind, REVIEWS, Review, by_resource};
+use crate::kinds::{Kind, METRICS_GROUP, REVIEWS, Review, by_resource, measured};
 use crate::status::{ApiError, ApiResult};
 
 /// The parameters of a request, in order.
@@ -77,6 +77,8 @@ pub(crate) fn decode(text: &str) -> String {
 pub(crate) enum Target {
     /// Objects of a kind.
     Objects(ObjectPath),
+    /// What nodes or pods use.
+    Measured(ObjectPath),
     /// A review.
     Review(&'static Review),
     /// Anything else.
@@ -124,12 +126,13 @@ pub(crate) fn target(path: &str) -> ApiResult<Target> {
     {
         return Ok(Target::Review(review));
     }
+    let find = |resource: &str| by_resource(group, version, resource).or_else(|| measured(group, version, resource));
     let (namespace, rest) = match rest {
-        ["namespaces", namespace, resource, ..] if by_resource(group, version, resource).is_some() => (Some(*namespace), &rest[2..]),
+        ["namespaces", namespace, resource, ..] if find(resource).is_some() => (Some(*namespace), &rest[2..]),
         _ => (None, rest),
     };
     let [resource, rest @ ..] = rest else { return Err(ApiError::no_such_path()) };
-    let kind = by_resource(group, version, resource).ok_or_else(ApiError::no_such_path)?;
+    let kind = find(resource).ok_or_else(ApiError::no_such_path)?;
     let (name, part) = match rest {
         [] => (None, ""),
         [name] => (Some(*name), ""),
@@ -144,12 +147,8 @@ pub(crate) fn target(path: &str) -> ApiResult<Target> {
     if namespace.is_some_and(|namespace| namespace.contains(['/', '\0'])) {
         return Err(ApiError::no_such_path());
     }
-    Ok(Target::Objects(ObjectPath {
-        kind,
-        namespace: namespace.map(ToOwned::to_owned),
-        name: name.map(ToOwned::to_owned),
-        part: part.to_owned(),
-    }))
+    let path = ObjectPath { kind, namespace: namespace.map(ToOwned::to_owned), name: name.map(ToOwned::to_owned), part: part.to_owned() };
+    Ok(if group == METRICS_GROUP { Target::Measured(path) } else { Target::Objects(path) })
 }
 
 #[cfg(test)]

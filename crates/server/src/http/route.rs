@@ -18,6 +18,7 @@ use super::metrics::Metrics;
 use super::objects;
 use super::page::{self, Sessions};
 use super::request::{ObjectPath, Query, Target, target};
+use super::usage::{self, Meter};
 use crate::BACKUP_PATH;
 use crate::backend::Backend;
 use crate::body::{read_json, read_yaml};
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(super) patience: Patience,
     pub(super) stop: watch::Receiver<bool>,
     metrics: Metrics,
+    pub(super) meter: Meter,
     /// Whether the engine behind it has taken up its pods.
     is_ready: Arc<AtomicBool>,
 }
@@ -88,6 +90,7 @@ impl Shared {
             patience,
             stop,
             metrics,
+            meter: Meter::default(),
             is_ready,
         }
     }
@@ -144,6 +147,7 @@ async fn route(shared: &Arc<Shared>, user: Option<User>, request: Request<Incomi
     let incoming = Call { method, query, headers, request, user };
     match target(&path)? {
         Target::Objects(path) => objects::serve(shared, path, incoming).await,
+        Target::Measured(path) => usage::serve(shared, &path, &incoming).await,
         Target::Review(review) => review_request(shared, review, incoming).await,
         Target::Path(parts) => {
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use server::backend::{Backend, BackendError, Connection, ExecOptions, Exit, LogOptions, PodRef, Reader, Session, Writer};
+use server::backend::{Backend, BackendError, Connection, ExecOptions, Exit, LogOptions, PodRef, Reader, Session, Usage, Writer};
 use server::{Config, Patience, Server};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -210,6 +210,10 @@ impl Backend for MadeUp {
             let (reader, writer) = stream.into_split();
             Ok(Connection { reader: Box::new(reader), writer: Box::new(writer) })
         })
+    }
+
+    fn usage(&self, _: Vec<String>) -> BoxFuture<'_, Result<Usage, BackendError>> {
+        Box::pin(std::future::ready(Ok(Usage::default())))
     }
 }
 

@@ -13,6 +13,7 @@ mod supervised;
 mod support;
 #[path = "../support/terminal.rs"]
 mod terminal;
+mod usage;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

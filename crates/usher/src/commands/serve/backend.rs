@@ -1,14 +1,18 @@
 //! What the engine does for the API: logs, sessions with containers, connections to pods.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use chronicle::SessionVerb;
 use futures_util::future::BoxFuture;
 use node::{NodeConfig, Pod};
 use runtime::{
-    AttachRequest, ContainerStreams, EmbeddedRuntime, Runtime as _, StreamingExecRequest, StreamsEnd, Terminal, TerminalSize, WantedStreams,
+    AttachRequest, ContainerStats, ContainerStreams, EmbeddedRuntime, PodStats, Runtime as _, StreamingExecRequest, StreamsEnd, Terminal,
+    TerminalSize, WantedStreams,
 };
-use server::backend::{Backend, BackendError, Connection, ExecOptions, Exit, LogOptions, PodRef, Reader, Session, Streams};
+use server::backend::{
+    Backend, BackendError, Connection, ContainerUsage, ExecOptions, Exit, LogOptions, PodRef, Reader, Session, Streams, Usage, Used,
+};
 use server::client::NodeClient;
 use tokio::sync::mpsc;
 
@@ -109,6 +113,32 @@ impl Backend for Engine {
             Ok(Connection { reader: Box::new(reader), writer: Box::new(writer) })
         })
     }
+
+    fn usage(&self, uids: Vec<String>) -> BoxFuture<'_, Result<Usage, BackendError>> {
+        Box::pin(async move {
+            let machine = node::machine_use().ok_or_else(|| BackendError::Failed("/proc does not tell what is used".to_owned()))?;
+            let node = Used { cpu_nanos: machine.cpu_nanos, memory_bytes: machine.memory_working_set_bytes };
+            let mut pods = BTreeMap::new();
+            for uid in uids {
+                let used = usage_of(&self.runtime, &uid).await;
+                pods.insert(uid, used);
+            }
+            Ok(Usage { node, pods })
+        })
+    }
+}
+
+/// What one pod's containers have used; nothing, if it cannot be told.
+async fn usage_of(runtime: &EmbeddedRuntime, uid: &str) -> Vec<ContainerUsage> {
+    let stats = runtime.pod_stats(uid).await.unwrap_or_else(|error| {
+        tracing::debug!(error = node::error_chain(&error), uid, "what a pod uses cannot be told");
+        PodStats::default()
+    });
+    let of_container = |stats: ContainerStats| {
+        let used = Used { cpu_nanos: stats.cpu_usage_nanos?, memory_bytes: stats.memory_working_set_bytes? };
+        Some(ContainerUsage { name: stats.name, id: stats.id, used })
+    };
+    stats.containers.into_iter().filter_map(of_container).collect()
 }
 
 fn wanted(streams: Streams) -> WantedStreams {

@@ -268,6 +268,7 @@ containers:
     );
     let mut running = machine.run(&manifest, &[]);
     running.wait_running("app");
+    running.wait_handling("app");
     running.interrupt();
     let ended = running.end();
     assert_eq!(ended.code, Some(0), "the stop goes on: {}", ended.story());

@@ -157,7 +157,7 @@ mod tests {
 
     fn shown(path: &str) -> String {
         match target(path) {
-            Ok(Target::Objects(path)) => {
+            Ok(Target::Objects(path) | Target::Measured(path)) => {
                 let (namespace, name) = (path.namespace.as_deref().unwrap_or("*"), path.name.as_deref().unwrap_or("*"));
                 format!("{} {namespace} {name} {}", path.kind.group_resource(), path.part)
             }
@@ -171,6 +171,10 @@ mod tests {
     fn paths_name_objects() {
         let cases = [
             ("/api/v1/pods", "pods * * "),
+            ("/apis/metrics.k8s.io/v1beta1/namespaces/a/pods/b", "pods.metrics.k8s.io a b "),
+            ("/apis/metrics.k8s.io/v1beta1/nodes", "nodes.metrics.k8s.io * * "),
+            ("/apis/metrics.k8s.io/v1/nodes", "404"),
+            ("/apis/metrics.k8s.io/v1beta1/namespaces/a/pods/b/log", "404"),
             ("/api/v1/namespaces/a/pods", "pods a * "),
             ("/api/v1/namespaces/a/pods/b", "pods a b "),
             ("/api/v1/namespaces/a/pods/b/log", "pods a b log"),

@@ -330,9 +330,13 @@ fn check_swapped(machine: &Machine, volume: &str) {
     let spec = format!(
         "restartPolicy: Never\nterminationGracePeriodSeconds: 1\ninitContainers:\n{swapper}containers:\n{victims}volumes: [{{name: data, {volume}}}]"
     );
-    let mut running = machine.run(&pod("race", &spec), &["--stop-after", "5s"]);
+    let mut running = machine.run(&pod("race", &spec), &[]);
     let last = format!("victim-{}", VICTIMS - 1);
-    running.wait_for("the last victim", |entry| entry["action"]["action"]["container"] == last.as_str());
+    running.wait_for("the last victim", |entry| {
+        let action = &entry["action"]["action"];
+        action["action"] == "CreateContainer" && action["container"] == last.as_str()
+    });
+    running.interrupt();
     let ended = running.end();
     let tried = ended.entries.iter().filter(|entry| entry["action"]["action"]["action"] == "CreateContainer").count();
     assert!(tried > VICTIMS, "all were tried: {}", ended.story());

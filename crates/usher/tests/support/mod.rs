@@ -311,6 +311,17 @@ impl Running {
         }
     }
 
+    /// Waits until tapp in this container handles signals, which it says; it may have done so before.
+    pub(crate) fn wait_handling(&mut self, container: &str) {
+        let says = |entry: &Value| {
+            let line = entry["output"]["line"].as_str().unwrap_or_default();
+            entry["output"]["container"] == container && line.ends_with("main: start")
+        };
+        if !self.seen.iter().any(says) {
+            self.wait_for(&format!("the first word of {container}"), says);
+        }
+    }
+
     /// Waits for the next entry of the journal; false when there is none, or none came in time.
     pub(crate) fn next(&mut self, deadline: Instant) -> bool {
         let entry = self.entries.recv_timeout(deadline.saturating_duration_since(Instant::now()));

@@ -56,7 +56,7 @@ const NO_UNMASKED: &str = "needs users of the pod's own, which are not supported
 const NO_APP_ARMOR: &str = "AppArmor profiles are only applied where the kernel has AppArmor, and this one has not";
 const UNSAFE_SYSCTL: &str =
     "is neither one of the kernel parameters that are safe for other pods nor allowed by the node (`allowedUnsafeSysctls`)";
-const NO_DEFAULT_PROFILE: &str = "there is no default AppArmor profile here, so none is applied";
+const NO_DEFAULT_PROFILE: &str = "no default AppArmor profile is applied here: apparmor_parser, which would load it, is not installed";
 const NO_SCHEDULER: &str = "has no effect: there is no scheduler, the pod runs here";
 
 /// Lists whose items have the rules of containers, apart from rules of their own.
@@ -224,6 +224,8 @@ pub struct NodeSupport {
     pub sysctls: AllowedSysctls,
     /// Its kernel has AppArmor: what [`RULES`] say of profiles holds where it has not.
     pub has_app_armor: bool,
+    /// Its runtime has an AppArmor profile of its own.
+    pub has_default_app_armor_profile: bool,
 }
 
 /// What is said of a field without a rule.
@@ -276,13 +278,15 @@ pub fn unsupported_at(pod: &Pod, path: &FieldPath, node: &NodeSupport) -> Vec<Un
     }
     if node.has_app_armor {
         found.retain(|found| found.message != NO_APP_ARMOR);
-        found.extend(default_profiles(pod, path));
+        if !node.has_default_app_armor_profile {
+            found.extend(default_profiles(pod, path));
+        }
     }
     found.extend(unsafe_sysctls(pod, path, &node.sysctls));
     found
 }
 
-/// Places that ask for the AppArmor profile that other runtimes bring with them.
+/// Places that ask for the AppArmor profile of the runtime.
 fn default_profiles(pod: &Pod, path: &FieldPath) -> Vec<Unsupported> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let of_pod = spec.security_context.as_ref().and_then(|security| security.app_armor_profile.as_ref());
@@ -442,14 +446,18 @@ mod tests {
             has_app_armor: true,
             ..NodeSupport::default()
         };
-        let found: Vec<_> = unsupported(&pod, &node).iter().map(|found| format!("{:?} {found}", found.severity)).collect();
+        let found = |node: &NodeSupport| -> Vec<_> {
+            unsupported(&pod, node).iter().map(|found| format!("{:?} {found}", found.severity)).collect()
+        };
         assert_eq!(
-            found,
+            found(&node),
             [
-                "Warning spec.initContainers[0].securityContext.appArmorProfile.type: there is no default AppArmor profile here, so none is applied",
+                "Warning spec.initContainers[0].securityContext.appArmorProfile.type: no default AppArmor profile is applied here: apparmor_parser, which would load it, is not installed",
                 "Error spec.securityContext.sysctls[1].name: is neither one of the kernel parameters that are safe for other pods nor allowed by the node (`allowedUnsafeSysctls`)",
             ]
         );
+        let with_default = NodeSupport { has_default_app_armor_profile: true, ..node };
+        assert_eq!(found(&with_default).len(), 1, "only the parameter is left");
     }
 
     #[test]

@@ -388,8 +388,22 @@ pub struct SecurityContext {
     pub seccomp: SeccompProfile,
     /// `procMount: Unmasked`: neither masked nor read-only paths.
     pub unmasked_proc: bool,
-    /// Name of an AppArmor profile that the kernel knows; `None` for none.
-    pub app_armor_profile: Option<String>,
+    /// AppArmor profile.
+    pub app_armor: AppArmorProfile,
+}
+
+/// AppArmor profile of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppArmorProfile {
+    /// The runtime's own, where there is one.
+    #[default]
+    Unspecified,
+    /// The runtime's own. The container does not run if there should be one and it cannot be had.
+    RuntimeDefault,
+    /// None.
+    Unconfined,
+    /// One that the kernel knows by this name.
+    Localhost(String),
 }
 
 /// System call filter of a container.

@@ -14,7 +14,7 @@ mod streams;
 pub use cri::*;
 pub use embedded::{
     EmbeddedConfig, EmbeddedConfigError, EmbeddedRuntime, Finding, OpenRuntimeError, PodRecord, Severity, check, has_app_armor,
-    has_controller,
+    has_controller, has_default_app_armor_profile,
 };
 pub use streams::{
     AttachRequest, ContainerStreams, StreamReader, StreamWriter, StreamingExecRequest, StreamsEnd, Terminal, TerminalSize, WantedStreams,

@@ -128,7 +128,12 @@ impl NodeSettings {
         let patterns = self.flags.allowed_unsafe_sysctls.as_ref().or(self.file.allowed_unsafe_sysctls.as_ref());
         let sysctls =
             AllowedSysctls::parse(patterns.into_iter().flatten()).context("cannot use the kernel parameters that are to be allowed")?;
-        Ok(NodeSupport { sysctls, has_app_armor: runtime::has_app_armor(), ..NodeSupport::default() })
+        Ok(NodeSupport {
+            sysctls,
+            has_app_armor: runtime::has_app_armor(),
+            has_default_app_armor_profile: runtime::has_default_app_armor_profile(),
+            ..NodeSupport::default()
+        })
     }
 
     /// When pods are evicted.

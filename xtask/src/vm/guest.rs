@@ -13,7 +13,7 @@ use super::programs::Suites;
 
 const BUSYBOX: &str = "/bin/busybox";
 /// Tools that busybox has not, or not well enough. Tests that need one that is not installed here skip themselves there.
-const TOOLS: [&str; 5] = ["crun", "ip", "nft", "runc", "tar"];
+const TOOLS: [&str; 6] = ["apparmor_parser", "crun", "ip", "nft", "runc", "tar"];
 /// Modules that containers and their network need, below `kernel` of the modules; whole folders, so that dependencies are there.
 const MODULES: [&str; 12] = [
     "arch/x86/crypto",

@@ -9,6 +9,7 @@ mkdir -p /proc /sys /dev /tmp /run /root /sbin /var/lib /var/log
 ln -sf /bin/busybox /sbin/modprobe
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
+mount -t securityfs securityfs /sys/kernel/security
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, SeccompProfile as V1SeccompProfile};
-use runtime::{ImageStatus, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{AppArmorProfile as V1AppArmorProfile, Container, Pod, SeccompProfile as V1SeccompProfile};
+use runtime::{AppArmorProfile, ImageStatus, SeccompProfile, SecurityContext};
 
 /// A container's rights cannot be as its pod wants them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +77,7 @@ pub(super) fn security_context(
     let groups = pod_wide.fs_group.into_iter().chain(pod_wide.supplemental_groups.into_iter().flatten());
     let privileged = own.privileged.unwrap_or(false);
     let app_armor = own.app_armor_profile.as_ref().or(pod_wide.app_armor_profile.as_ref());
-    let app_armor_profile = app_armor_profile(app_armor, container)?;
+    let app_armor = app_armor_profile(app_armor, container)?;
     let capabilities = own.capabilities.unwrap_or_default();
     let seccomp = own.seccomp_profile.as_ref().or(pod_wide.seccomp_profile.as_ref());
     Ok(SecurityContext {
@@ -93,7 +93,7 @@ pub(super) fn security_context(
         no_new_privs: own.allow_privilege_escalation == Some(false),
         seccomp: if privileged { SeccompProfile::Unconfined } else { seccomp_profile(seccomp, seccomp_root, container)? },
         unmasked_proc: own.proc_mount.as_deref() == Some("Unmasked"),
-        app_armor_profile,
+        app_armor,
     })
 }
 
@@ -133,11 +133,12 @@ fn is_inside(name: &str) -> bool {
     path.components().all(|component| matches!(component, std::path::Component::Normal(_) | std::path::Component::CurDir))
 }
 
-/// The name of the profile that the kernel is to apply. The runtime brings no profile of its own: its default is none.
-fn app_armor_profile(profile: Option<&AppArmorProfile>, container: &Container) -> Result<Option<String>, SecurityError> {
+fn app_armor_profile(profile: Option<&V1AppArmorProfile>, container: &Container) -> Result<AppArmorProfile, SecurityError> {
     match profile.map(|profile| (profile.type_.as_str(), profile.localhost_profile.as_deref())) {
-        None | Some(("Unconfined" | "RuntimeDefault", _)) => Ok(None),
-        Some(("Localhost", Some(name))) if !name.trim().is_empty() => Ok(Some(name.trim().to_owned())),
+        None => Ok(AppArmorProfile::Unspecified),
+        Some(("RuntimeDefault", _)) => Ok(AppArmorProfile::RuntimeDefault),
+        Some(("Unconfined", _)) => Ok(AppArmorProfile::Unconfined),
+        Some(("Localhost", Some(name))) if !name.trim().is_empty() => Ok(AppArmorProfile::Localhost(name.trim().to_owned())),
         Some((type_, name)) => Err(SecurityError::Unsupported {
             field: "securityContext.appArmorProfile",
             value: format!("{type_} {}", name.unwrap_or_default()).trim_end().to_owned(),

@@ -122,6 +122,7 @@ async fn make(
         machine: runtime.machine.clone(),
         sandbox: SandboxInfo { pid, ..info },
         stop_signal: stop_signal(config, image)?,
+        app_armor: runtime.app_armor.resolve(&config.security).await?,
         shim: sandbox.shim,
     };
     let folder = pod.folder.clone();
@@ -284,6 +285,8 @@ struct Plan {
     machine: Machine,
     sandbox: SandboxInfo,
     stop_signal: SignalNumber,
+    /// Name of the AppArmor profile.
+    app_armor: Option<String>,
     shim: u32,
 }
 
@@ -331,6 +334,7 @@ impl Plan {
             machine: &self.machine,
             mounted_images: &self.mounted_images,
             localhost_profile: profile.as_ref(),
+            app_armor: self.app_armor.as_deref(),
         };
         spec::oci_spec(&input).map_err(|error| StepError::Told(error.to_string()))
     }

@@ -47,7 +47,8 @@ use shim::protocol::ContainerId;
 use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, mpsc};
 
-pub use self::app_armor::has_app_armor;
+use self::app_armor::DefaultProfile;
+pub use self::app_armor::{has_app_armor, has_default_app_armor_profile};
 pub use self::check::{Finding, Severity, check, has_controller};
 pub use self::config::{EmbeddedConfig, EmbeddedConfigError, OpenRuntimeError};
 use self::errors::{ReachError, StepError};
@@ -77,6 +78,7 @@ struct Inner {
     network: PodNetwork,
     images: OnceCell<ImageStore>,
     machine: Machine,
+    app_armor: DefaultProfile,
     pods: Pods,
 }
 
@@ -89,7 +91,16 @@ impl EmbeddedRuntime {
         config.validate()?;
         let network = PodNetwork::new(config.network.clone())?;
         let machine = machine::read_machine()?;
-        Ok(Self { inner: Arc::new(Inner { config, network, images: OnceCell::new(), machine, pods: Pods::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                network,
+                images: OnceCell::new(),
+                machine,
+                app_armor: DefaultProfile::default(),
+                pods: Pods::default(),
+            }),
+        })
     }
 
     /// The settings.

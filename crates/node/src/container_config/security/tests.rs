@@ -51,7 +51,7 @@ fn the_containers_own_wishes_win_over_the_pods() {
         no_new_privs: true,
         seccomp: SeccompProfile::Localhost("/seccomp/a/b.json".into()),
         unmasked_proc: true,
-        app_armor_profile: Some("mine".into()),
+        app_armor: AppArmorProfile::Localhost("mine".into()),
     };
     assert_eq!(context_of(pod_wide, own, ""), Ok(expected));
 }
@@ -99,11 +99,11 @@ fn what_cannot_be_satisfied_is_named() {
 }
 
 #[test]
-fn a_profile_of_the_machine_is_named_to_the_kernel_and_other_types_name_none() {
-    let profile = |pod_wide: Value, own: Value| context_of(pod_wide, own, "").map(|context| context.app_armor_profile);
+fn the_profile_of_the_container_comes_before_that_of_the_pod() {
+    let profile = |pod_wide: Value, own: Value| context_of(pod_wide, own, "").map(|context| context.app_armor);
     let armor = |type_: &str| json!({"appArmorProfile": {"type": type_, "localhostProfile": "mine"}});
-    assert_eq!(profile(json!({}), json!({})), Ok(None));
-    assert_eq!(profile(armor("Localhost"), json!({})), Ok(Some("mine".to_owned())));
-    assert_eq!(profile(armor("Localhost"), armor("Unconfined")), Ok(None));
-    assert_eq!(profile(armor("Localhost"), armor("RuntimeDefault")), Ok(None));
+    assert_eq!(profile(json!({}), json!({})), Ok(AppArmorProfile::Unspecified));
+    assert_eq!(profile(armor("Localhost"), json!({})), Ok(AppArmorProfile::Localhost("mine".to_owned())));
+    assert_eq!(profile(armor("Localhost"), armor("Unconfined")), Ok(AppArmorProfile::Unconfined));
+    assert_eq!(profile(armor("Localhost"), armor("RuntimeDefault")), Ok(AppArmorProfile::RuntimeDefault));
 }

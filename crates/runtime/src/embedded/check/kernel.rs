@@ -8,12 +8,14 @@ use rustix::thread::{CapabilitySet, UnshareFlags};
 use shim::cgroup::{Cgroup, CgroupPath};
 
 use super::{Finding, Severity};
+use crate::embedded::app_armor::{has_app_armor, has_default_app_armor_profile};
 use crate::embedded::errors::chain;
 
 const PRIVILEGES: &str = "privileges";
 const CGROUPS: &str = "cgroups";
 const CONTROLLERS: &str = "cgroup controllers";
 const SECCOMP: &str = "system call filters";
+const APP_ARMOR: &str = "AppArmor";
 
 /// What the runtime itself needs, and what every container is given.
 const NEEDED: [(CapabilitySet, &str); 8] = [
@@ -176,6 +178,20 @@ pub(super) fn seccomp() -> Finding {
         "containers run with a filter unless their manifest says otherwise",
         "use a kernel with CONFIG_SECCOMP_FILTER",
     )
+}
+
+pub(super) fn app_armor() -> Finding {
+    match (has_app_armor(), has_default_app_armor_profile()) {
+        (false, _) => Finding::fine(APP_ARMOR, "not in this kernel"),
+        (true, true) => Finding::fine(APP_ARMOR, String::new()),
+        (true, false) => Finding::wrong(
+            APP_ARMOR,
+            Severity::Limits,
+            "apparmor_parser is not installed",
+            "without it containers run without the default profile, which keeps those with many rights from the machine",
+            "install the package apparmor",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ pub async fn check(config: &EmbeddedConfig) -> Vec<Finding> {
             }
             findings.push(kernel::controllers());
             findings.push(kernel::seccomp());
+            findings.push(kernel::app_armor());
             findings
         })
         .await,

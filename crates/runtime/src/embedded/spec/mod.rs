@@ -41,6 +41,8 @@ pub(crate) struct SpecInput<'a> {
     pub(crate) mounted_images: &'a BTreeMap<String, Vec<PathBuf>>,
     /// The content of [`SeccompProfile::Localhost`].
     pub(crate) localhost_profile: Option<&'a LinuxSeccomp>,
+    /// Name of the AppArmor profile that the kernel is to apply.
+    pub(crate) app_armor: Option<&'a str>,
 }
 
 /// What a container needs to know of its sandbox.

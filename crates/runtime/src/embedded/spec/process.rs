@@ -24,7 +24,7 @@ pub(super) fn process(input: &SpecInput<'_>, bounding: &HashSet<Capability>) -> 
         .set_cwd(working_dir(container, image))
         .set_capabilities(Some(capabilities::process_sets(bounding, user.uid)))
         .set_rlimits(None)
-        .set_apparmor_profile(container.security.app_armor_profile.clone())
+        .set_apparmor_profile(input.app_armor.map(str::to_owned))
         .set_no_new_privileges(Some(container.security.no_new_privs))
         .set_oom_score_adj(container.resources.oom_score_adj);
     Ok(process)

@@ -239,13 +239,9 @@ fn rights_follow_the_security_context() {
     case.sandbox.sysctls = BTreeMap::from([("net.ipv4.tcp_syncookies".to_owned(), "0".to_owned())]);
     let unconfined: Value = serde_json::from_str(&printed(&case.spec())).expect("JSON");
     assert_eq!(unconfined["process"].get("apparmorProfile"), None);
-    case.container.security = SecurityContext {
-        readonly_rootfs: true,
-        no_new_privs: true,
-        unmasked_proc: true,
-        app_armor_profile: Some("mine".to_owned()),
-        ..SecurityContext::default()
-    };
+    case.container.security =
+        SecurityContext { readonly_rootfs: true, no_new_privs: true, unmasked_proc: true, ..SecurityContext::default() };
+    case.app_armor = Some("mine");
     let spec: Value = serde_json::from_str(&printed(&case.spec())).expect("JSON");
     assert_eq!(spec["root"]["readonly"], true);
     assert_eq!(spec["process"]["noNewPrivileges"], true);
@@ -321,6 +317,7 @@ struct Case {
     machine: Machine,
     mounted_images: BTreeMap<String, Vec<PathBuf>>,
     localhost_profile: Option<oci_spec::runtime::LinuxSeccomp>,
+    app_armor: Option<&'static str>,
 }
 
 impl Default for Case {
@@ -339,6 +336,7 @@ impl Default for Case {
             machine: Machine { capabilities: all_capabilities(), devices: Vec::new(), possible_cpus: vec![0, 1] },
             mounted_images: BTreeMap::new(),
             localhost_profile: None,
+            app_armor: None,
         }
     }
 }
@@ -359,6 +357,7 @@ impl Case {
             machine: &self.machine,
             mounted_images: &self.mounted_images,
             localhost_profile: self.localhost_profile.as_ref(),
+            app_armor: self.app_armor,
         })
     }
 

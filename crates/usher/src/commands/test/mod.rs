@@ -104,7 +104,11 @@ enum Format {
 
 pub(crate) async fn test(global: &Global, test: Test) -> anyhow::Result<ExitCode> {
     let overrides = Overrides { images: test.set_image.clone(), env: test.env.clone() };
-    let support = NodeSupport { has_app_armor: runtime::has_app_armor(), ..NodeSupport::default() };
+    let support = NodeSupport {
+        has_app_armor: runtime::has_app_armor(),
+        has_default_app_armor_profile: runtime::has_default_app_armor_profile(),
+        ..NodeSupport::default()
+    };
     let options = LoadOptions { namespace: &test.namespace, overrides: &overrides, node: &support };
     let manifests = match manifest::read(&test.files, options, global.use_color())? {
         Ok(manifests) => manifests,

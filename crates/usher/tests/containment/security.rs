@@ -283,9 +283,11 @@ fn containers_and_their_hooks_are_held_by_the_default_profile_unless_they_ask_ot
     }
     let Some(machine) = Machine::new(test) else { return };
     // Rights and system calls are there, so that only the profile is in the way.
-    let script = "cat /proc/self/attr/current; mount -t tmpfs none /tmp && echo mounted; sleep 5 & kill $! && echo signalled";
+    let script = "cat /proc/self/attr/current; mount -t tmpfs none /tmp && echo mounted; sleep 5 & kill $! && echo signalled
+until [ -e /dev/shm/hooked ]; do sleep 0.05; done";
     let rights = |more: &str| {
-        let hook = "lifecycle: {postStart: {exec: {command: [sh, -c, 'echo hook: $(cat /proc/self/attr/current)']}}}";
+        let hook =
+            "lifecycle: {postStart: {exec: {command: [sh, -c, 'echo hook: $(cat /proc/self/attr/current); touch /dev/shm/hooked']}}}";
         format!("securityContext: {{capabilities: {{add: [SYS_ADMIN]}}, seccompProfile: {{type: Unconfined}}{more}}}\n{hook}")
     };
     for (more, is_held) in

@@ -429,7 +429,9 @@ pub(crate) async fn stop(runtime: &Arc<Inner>, pod: &Arc<Pod>, id: &ContainerId,
     let signal = SignalNumber::try_from(record.stop_signal).map_err(StepError::part("use the recorded stop signal"))?;
     let begun = Instant::now();
     let call = || {
-        let timeout_ms = u64::try_from(kill_after.saturating_sub(begun.elapsed()).as_millis()).unwrap_or(u64::MAX);
+        // Not a moment too early.
+        let left = kill_after.saturating_sub(begun.elapsed()).as_micros().div_ceil(1000);
+        let timeout_ms = u64::try_from(left).unwrap_or(u64::MAX);
         Call::StopContainer { container: id.clone(), signal, timeout_ms, why: "stop".to_owned() }
     };
     call_until_answered(runtime, pod, call).await

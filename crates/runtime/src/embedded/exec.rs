@@ -28,11 +28,13 @@ const RECENT_PREFIX: &str = "probe-";
 /// Runs a command, or waits for the one that was begun under this id before.
 pub(crate) async fn run(runtime: &Arc<Inner>, pod: &Arc<Pod>, request: ExecRequest) -> Result<ExecResult, ExecError> {
     let (exec, container) = ids(&request.exec_id, &request.container_id)?;
-    let mut tries = Tries::default();
+    let (mut tries, mut lost) = (Tries::default(), None);
     let ended = loop {
-        match begin(runtime, pod, &exec, &container, &request).await {
-            Err(error) if tries.again(&error) => {}
-            told => break told,
+        match (begin(runtime, pod, &exec, &container, &request).await, lost.take()) {
+            (Err(error), _) if tries.again(&error) => lost = Some(error),
+            // It was there when the command was begun.
+            (Err(StepError::Reach(ReachError::NoSandbox | ReachError::Gone)), Some(error)) => break Err(error),
+            (told, _) => break told,
         }
     };
     let end = ended.map_err(|error| failure(error, exec.as_str(), &request.pod_uid, &request.container_id))?;

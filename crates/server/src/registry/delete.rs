@@ -154,7 +154,7 @@ impl Registry {
     }
 }
 
-fn check_preconditions(kind: &Kind, name: &str, object: &Value, options: &DeleteOptions) -> ApiResult<()> {
+pub(super) fn check_preconditions(kind: &Kind, name: &str, object: &Value, options: &DeleteOptions) -> ApiResult<()> {
     let checks = [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)];
     for (title, field, wanted) in checks {
         let found = object::meta(object, field);

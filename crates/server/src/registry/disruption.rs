@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::delete::check_preconditions;
 use super::update::Ownership;
 use super::{DeleteOptions, Deletion, DryRun, Registry, WriteOptions, now};
 use crate::kinds::stored;
@@ -37,20 +38,23 @@ impl Registry {
     /// As for [`Registry::delete`].
     pub async fn disrupt(&self, namespace: &str, name: &str, why: Disruption, options: &DeleteOptions) -> ApiResult<Deletion> {
         let kind = stored("pods");
-        if options.dry_run == DryRun::No {
-            let writer = WriteOptions::of("usher");
-            let noted = self.change(kind, Part::Status, namespace, name, &writer, |old| {
-                let mut new = old.clone();
-                meta_mut(&mut new).remove("resourceVersion");
-                let is_meant = options.uid.as_deref().is_none_or(|uid| uid == object::uid(old));
-                if is_meant && !object::is_terminating(old) {
-                    note(&mut new, why.condition(&time_text(now())));
-                }
-                Ok((new, Ownership::Note, Vec::new()))
-            });
-            noted.await?;
+        if options.dry_run == DryRun::All {
+            return self.delete(kind, namespace, name, options).await;
         }
-        self.delete(kind, namespace, name, options).await
+        let writer = WriteOptions::of("usher");
+        let noted = self.change(kind, Part::Status, namespace, name, &writer, |old| {
+            check_preconditions(kind, name, old, options)?;
+            let mut new = old.clone();
+            meta_mut(&mut new).remove("resourceVersion");
+            if !object::is_terminating(old) {
+                note(&mut new, why.condition(&time_text(now())));
+            }
+            Ok((new, Ownership::Note, Vec::new()))
+        });
+        let (pod, _) = noted.await?;
+        // Who wants it as it was gets it as it is with the word in it.
+        let resource_version = options.resource_version.as_ref().map(|_| object::meta(&pod, "resourceVersion").to_owned());
+        self.delete(kind, namespace, name, &DeleteOptions { resource_version, ..options.clone() }).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admission;
 mod asked;
+mod evictions;
 mod tainted;
 mod waiting;
 

@@ -171,7 +171,8 @@ mod tests {
             }
             assert!(std::time::Instant::now() < deadline, "{handling:?}");
         }
-        for child in super::descendants(pid).into_iter().rev() {
+        // The nearest first: a shell whose command is killed ends by itself.
+        for child in super::descendants(pid) {
             let child = rustix::process::Pid::from_raw(child).expect("a pid");
             rustix::process::kill_process(child, rustix::process::Signal::KILL).expect("it is killed");
         }

@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::driver::PodHandle;
+use crate::pod_files::{ENGINE_LOCK, ENGINE_SOCKET};
 
 /// A request is one line of JSON; no longer than this: the command of a session is in it.
 const REQUEST_MAX_BYTES: u64 = 16 << 10;
@@ -75,7 +76,7 @@ impl EngineLock {
 }
 
 fn lock_path(pod_dir: &Path) -> PathBuf {
-    pod_dir.join("engine.lock")
+    pod_dir.join(ENGINE_LOCK)
 }
 
 /// Takes requests for a pod until it is dropped.
@@ -169,5 +170,5 @@ async fn ask(pod_dir: &Path, request: &Request) -> io::Result<()> {
 
 /// Socket addresses hold 107 bytes: a long root is reached through the folder's descriptor instead.
 fn socket_path(pod_dir: &Path) -> PathBuf {
-    pod_dir.join("engine.sock")
+    pod_dir.join(ENGINE_SOCKET)
 }

@@ -164,8 +164,7 @@ impl Turn {
 enum Folder {
     /// The state is in it.
     Kept,
-    /// It is being removed. The state that was saved last says so, and leads the next engine to remove it, whatever else comes in;
-    /// a file that is written meanwhile would be in the way.
+    /// It is being emptied. The state that was saved last says so, and leads the next engine to go on with that, whatever else comes in.
     Going,
 }
 

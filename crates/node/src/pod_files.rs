@@ -6,6 +6,7 @@
 //!   volume-subpaths/<volume>/<container>/<n>     where a mount of a part of a volume is bound to
 //!   containers/<container>/<8 hex digits>        termination logs
 //!   etc-hosts, hostname, resolv.conf
+//!   pod.json, state.json, engine.lock, engine.sock   of the engine that drives the pod; they go last
 //! ```
 //!
 //! Not a volume manager: what is on the node already (hostPath) is checked and named, never touched. Folders of persistent volume
@@ -38,6 +39,14 @@ pub(crate) use sub_path::SubPath;
 pub use sub_path::SubPathError;
 pub use volume::{PrepareVolumesError, UpdateVolumesError, VolumeProblem};
 
+/// The Pod object as it was given, defaulted.
+pub(crate) const MANIFEST_FILE: &str = "pod.json";
+/// The state from which an engine can go on.
+pub(crate) const STATE_FILE: &str = "state.json";
+/// Held by the engine that drives the pod.
+pub(crate) const ENGINE_LOCK: &str = "engine.lock";
+/// Where that one listens.
+pub(crate) const ENGINE_SOCKET: &str = "engine.sock";
 /// Mode of the folders that only the engine looks into.
 const PRIVATE_DIR_MODE: u32 = 0o750;
 

@@ -24,7 +24,7 @@ use crate::convert::{self, pod_spec};
 use crate::driver::{Pod, RunHook};
 use crate::journal::{JournalLimits, Live, Record};
 use crate::machine::Machine;
-use crate::pod_files::{PodFiles, UpdateVolumesError};
+use crate::pod_files::{MANIFEST_FILE, PodFiles, STATE_FILE, UpdateVolumesError};
 use crate::{clock, error_chain, http, probes};
 
 /// So much later than the engine the shim would kill: it does so only if the engine is dead, and the journal knows who killed.
@@ -91,12 +91,12 @@ impl NodeConfig {
 
     /// The state of a pod, from which an engine can go on.
     pub fn state_path(&self, uid: &str) -> PathBuf {
-        self.pod_dir(uid).join("state.json")
+        self.pod_dir(uid).join(STATE_FILE)
     }
 
     /// The Pod object as it was given, defaulted.
     pub fn manifest_path(&self, uid: &str) -> PathBuf {
-        self.pod_dir(uid).join("pod.json")
+        self.pod_dir(uid).join(MANIFEST_FILE)
     }
 }
 

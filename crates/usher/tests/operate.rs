@@ -209,6 +209,69 @@ fn a_machine_without_kubectl_is_served_by_our_own_commands() {
     assert_eq!(machine.shims(), Vec::<i32>::new());
 }
 
+/// Says that it begins, ends when it is told to, and would fail if it began again.
+const ONCE: &str = "restartPolicy: OnFailure
+containers:
+- name: app
+  image: tapp:1
+  imagePullPolicy: Never
+  command: [sh, -c, 'echo begun >>/told/NAME; until [ -e /told/go ]; do sleep 0.01; done']
+  volumeMounts: [{name: told, mountPath: /told}]
+volumes: [{name: told, hostPath: {path: TOLD}}]
+";
+
+/// Makes a config map, if the daemon lives.
+fn is_made(socket: &std::path::Path, name: &str, data: &str) -> bool {
+    use std::io::{Read as _, Write as _};
+    let map =
+        serde_json::json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "a": data } }).to_string();
+    let head = format!(
+        "POST {CONFIG_MAPS} HTTP/1.1\r\nHost: usher\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        map.len()
+    );
+    let answer = std::os::unix::net::UnixStream::connect(socket).and_then(|mut stream| {
+        stream.write_all((head + &map).as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    });
+    answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 201"))
+}
+
+/// The store has more to write than it can when the pods end, so that the daemon dies before their ends are told.
+#[test]
+fn pods_whose_ends_a_daemon_could_not_tell_before_it_died_are_not_begun_again() {
+    let Some(machine) = Machine::new("pods_whose_ends_a_daemon_could_not_tell_before_it_died_are_not_begun_again") else { return };
+    let told = machine.path().join("told");
+    fs::create_dir(&told).expect("a folder");
+    let served = Served::start(&machine, &[]);
+    let names: Vec<String> = (0..6).map(|number| format!("once-{number}")).collect();
+    for name in &names {
+        served.create_pod(name, &ONCE.replace("NAME", name).replace("TOLD", &told.display().to_string()));
+        served.wait_ready(name);
+    }
+    let is_cleaned_up = |path: &std::path::Path| fs::read_to_string(path).is_ok_and(|journal| journal.contains("\"CleanUpPod\""));
+    let data = "x".repeat(900_000);
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let (socket, data) = (machine.root().join("api.sock"), &data);
+            scope.spawn(move || (0..).take_while(|number| is_made(&socket, &format!("map-{writer}-{number}"), data)).count());
+        }
+        fs::write(told.join("go"), "").expect("a file");
+        let deadline = Instant::now() + PATIENCE;
+        let journals = || fs::read_dir(machine.root().join("journals")).expect("journals").flatten().map(|entry| entry.path());
+        while journals().filter(|path| is_cleaned_up(path)).count() < names.len() {
+            assert!(Instant::now() < deadline, "the pods do not end");
+            std::thread::yield_now();
+        }
+        drop(served);
+    });
+    let served = Served::start(&machine, &[]);
+    for name in &names {
+        served.wait(name, "its end", |pod| pod.is_some_and(|pod| pod["status"]["phase"] == "Succeeded"));
+        assert_eq!(fs::read_to_string(told.join(name)).expect("it said so"), "begun\n", "{name} was begun again");
+    }
+}
+
 /// Enough for the images and what the engine writes.
 const DISK_MIB: u64 = 160;
 const PROBED: &str = "terminationGracePeriodSeconds: 30

@@ -16,10 +16,12 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use super::{PodFiles, blocking};
+use super::{ENGINE_LOCK, ENGINE_SOCKET, MANIFEST_FILE, PodFiles, STATE_FILE, blocking};
 
 /// What the name of a folder begins with that is being removed.
 const SET_ASIDE: &str = ".gone-";
+/// What engines have in a pod's folder.
+const KEPT: [&str; 4] = [STATE_FILE, MANIFEST_FILE, ENGINE_LOCK, ENGINE_SOCKET];
 /// Mounts can lie over each other; so often the table is read again before it is given up.
 const UNMOUNT_ROUNDS_MAX: u32 = 64;
 /// Folders open at once; what lies deeper is moved to the top first.
@@ -58,10 +60,40 @@ pub enum CleanUpError {
 }
 
 impl PodFiles {
-    /// Unmounts and removes all that the pod has here. Idempotent: no folder is no error.
+    /// Unmounts and removes all that the pod has here, but for what an engine needs to know that it has ended: that goes with the folder,
+    /// [when the end is told](remove_pod_folder). Otherwise an engine that dies before that would have the next one begin the pod anew.
+    /// Idempotent: no folder is no error.
     pub async fn clean_up(&self) -> Result<(), CleanUpError> {
         let dir = self.dir().to_owned();
-        blocking(move || remove_pod_folder(&dir)).await
+        blocking(move || empty_pod_folder(&dir)).await
+    }
+}
+
+fn empty_pod_folder(dir: &Path) -> Result<(), CleanUpError> {
+    unmount_all(dir)?;
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| CleanUpError::Remove { path, source }
+    };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>().map_err(failed(dir))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(dir)(error)),
+    };
+    let mut going: Vec<_> = entries.into_iter().filter(|entry| !KEPT.iter().any(|kept| entry.file_name() == *kept)).collect();
+    // What says of a folder what it is, before what is in it.
+    going.sort_by_key(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    if !going.is_empty() {
+        let aside = place_aside(dir);
+        std::fs::create_dir(&aside).map_err(failed(&aside))?;
+        for entry in going {
+            std::fs::rename(entry.path(), aside.join(entry.file_name())).map_err(failed(&entry.path()))?;
+        }
+        remove_tree(&aside)?;
+    }
+    match std::fs::remove_dir(dir) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(failed(dir)(error)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -82,12 +114,20 @@ pub fn remove_pod_folder(dir: &Path) -> Result<(), CleanUpError> {
     }
 }
 
+/// A place for what goes of a pod's folder, where nothing is yet.
+fn place_aside(dir: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!("{SET_ASIDE}{name}-{}-{number}", std::process::id()))
+}
+
 /// Where the folder is from now on; `None` if it is gone.
 fn set_aside(dir: &Path) -> Result<Option<PathBuf>, CleanUpError> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let Some(name) = dir.file_name().filter(|_| !is_set_aside(dir)) else { return Ok(Some(dir.to_owned())) };
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let aside = dir.with_file_name(format!("{SET_ASIDE}{}-{}-{number}", name.to_string_lossy(), std::process::id()));
+    if dir.file_name().is_none() || is_set_aside(dir) {
+        return Ok(Some(dir.to_owned()));
+    }
+    let aside = place_aside(dir);
     match rustix::fs::rename(dir, &aside) {
         Ok(()) => Ok(Some(aside)),
         Err(Errno::NOENT) => Ok(None),

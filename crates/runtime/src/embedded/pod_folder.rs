@@ -9,7 +9,7 @@
 //!                               upper/ work/     of the overlay
 //! ```
 //!
-//! Whatever else is in a pod's folder belongs to the caller, and goes with the folder only.
+//! Whatever else is in a pod's folder belongs to the caller, and stays.
 //!
 //! Invariant: a container's record is written before the shim hears of the container, so none is without one.
 
@@ -29,6 +29,8 @@ const PODS: &str = "pods";
 const SANDBOX_RECORD: &str = "sandbox.json";
 const CONTAINER_RECORD: &str = "container.json";
 const CONTAINERS: &str = "containers";
+const SHM: &str = "shm";
+const SHIM_PREFIX: &str = "shim.";
 /// The name that OCI gives to a bundle's configuration.
 pub(crate) const BUNDLE_CONFIG: &str = "config.json";
 /// Longest uid, in bytes: it becomes a folder's name and part of a cgroup's.
@@ -138,11 +140,11 @@ impl PodFolder {
     }
 
     pub(crate) fn shm(&self) -> PathBuf {
-        self.path.join("shm")
+        self.path.join(SHM)
     }
 
     pub(crate) fn shim_dir(&self, number: u32) -> PathBuf {
-        self.path.join(format!("shim.{number}"))
+        self.path.join(format!("{SHIM_PREFIX}{number}"))
     }
 
     pub(crate) fn container_dir(&self, id: &ContainerId) -> PathBuf {
@@ -193,10 +195,29 @@ impl PodFolder {
         ignore_missing(fs::remove_dir_all(dir))
     }
 
-    /// Removes the pod's folder with all that is in it, whoever made it. What is mounted in it is unmounted before, not emptied.
+    /// Removes all that was made for the pod, and its folder if nothing else is in it. What is mounted in it is unmounted before, not
+    /// emptied.
     pub(crate) fn remove(&self) -> io::Result<()> {
         unmount_below(&self.path)?;
-        ignore_missing(fs::remove_dir_all(&self.path))
+        // What makes it a sandbox goes first.
+        ignore_missing(fs::remove_file(self.path.join(SANDBOX_RECORD)))?;
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_own = name == CONTAINERS || name == SHM || name.as_encoded_bytes().starts_with(SHIM_PREFIX.as_bytes());
+            if is_own {
+                ignore_missing(fs::remove_dir_all(entry.path()))?;
+            }
+        }
+        match fs::remove_dir(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => ignore_missing(Err(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 

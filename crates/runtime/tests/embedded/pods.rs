@@ -100,8 +100,8 @@ fn a_pod_on_the_nodes_network_shares_its_addresses_and_its_name() {
 }
 
 #[test]
-fn foreign_files_stay_until_the_pod_is_removed_and_mounts_are_never_emptied() {
-    let Some(machine) = Machine::new("foreign_files_stay_until_the_pod_is_removed_and_mounts_are_never_emptied") else { return };
+fn foreign_files_stay_and_mounts_are_never_emptied() {
+    let Some(machine) = Machine::new("foreign_files_stay_and_mounts_are_never_emptied") else { return };
     let engine = machine.engine();
     let outside = machine.path("outside");
     std::fs::create_dir_all(outside.join("deep")).expect("a folder");
@@ -113,8 +113,13 @@ fn foreign_files_stay_until_the_pod_is_removed_and_mounts_are_never_emptied() {
     rustix::mount::mount_bind(&outside, dir.join("volumes/v")).expect("mounted");
     machine.run(engine.stop_pod_sandbox("foreign")).expect("stopped");
     assert!(dir.join("state.json").exists() && dir.join("volumes/v/deep/precious").exists());
+    machine.run(engine.remove_pod_sandbox("foreign")).expect("removed");
+    let mut left: Vec<_> = std::fs::read_dir(&dir).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["state.json", "volumes"]);
+    assert!(outside.join("deep/precious").exists() && !dir.join("volumes/v/deep").exists(), "it is mounted no more");
+    std::fs::remove_dir_all(dir).expect("ours");
     pod.remove();
-    assert!(outside.join("deep/precious").exists());
 }
 
 #[test]

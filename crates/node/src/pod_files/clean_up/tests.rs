@@ -20,6 +20,24 @@ async fn everything_of_the_pod_goes() {
     folder.files.clean_up().await.expect("clean again");
 }
 
+#[tokio::test]
+async fn what_tells_an_engine_that_the_pod_has_ended_goes_last() {
+    let folder = TestFolder::new();
+    let dir = folder.files.dir();
+    fs::create_dir_all(dir.join("volumes/state.json")).expect("folders");
+    for name in ["state.json", "pod.json", "engine.lock", "sandbox.json"] {
+        fs::write(dir.join(name), name).expect("a file");
+    }
+    for _ in 0..2 {
+        folder.files.clean_up().await.expect("clean");
+        let mut left: Vec<_> = fs::read_dir(dir).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["engine.lock", "pod.json", "state.json"]);
+    }
+    remove_pod_folder(dir).expect("removed");
+    assert_eq!(fs::read_dir(dir.parent().expect("the pods")).expect("a folder").count(), 0);
+}
+
 #[test]
 fn a_folder_that_an_engine_had_set_aside_when_it_died_goes() {
     let folder = TestFolder::new();

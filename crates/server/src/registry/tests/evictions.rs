@@ -6,7 +6,7 @@ use super::*;
 async fn an_evicted_pod_says_so_in_its_status_and_goes_as_it_was_meant() {
     let scene = scene().await;
     let made = scene.create("pods", pod("p")).await.expect("created");
-    let revision = object::meta(&made, "resourceVersion").to_owned();
+    let revision = meta(&made, "resourceVersion").to_owned();
     let evict = async |options: DeleteOptions| scene.registry.disrupt("default", "p", Disruption::Eviction, &options).await;
     let conditions = || scene.get("pods", "p").expect("there")["status"]["conditions"].as_array().expect("conditions").len();
 

@@ -175,8 +175,11 @@ function login(words) {
   const error = el("p", { class: "error", role: "alert" }, words ?? "");
   const submit = async (event) => {
     event.preventDefault();
+    const begin = () => post("/ui/session", { token: token.value.trim() });
     try {
-      const told = await (await post("/ui/session", { token: token.value.trim() })).json();
+      // The connection may be one to a daemon that is gone: the second is new.
+      const answer = await begin().catch((failed) => { if (failed instanceof Refused) throw failed; return begin(); });
+      const told = await answer.json();
       sessionStorage.setItem(SESSION, told.session);
       enter();
     } catch (refused) {

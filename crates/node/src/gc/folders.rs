@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::control::EngineLock;
-use crate::pod_files::{PodFiles, is_set_aside};
+use crate::pod_files::{is_set_aside, remove_pod_folder};
 use crate::state::PodState;
 use crate::{NodeConfig, error_chain};
 
@@ -33,9 +33,12 @@ pub async fn remove_left_over(node: &NodeConfig, is_driven: impl Fn(&str) -> boo
             continue;
         }
         let Ok(Some(lock)) = EngineLock::try_take(&entry.path()) else { continue };
-        match PodFiles::new(entry.path(), node.claims_dir()).clean_up().await {
-            Ok(()) => removed += 1,
-            Err(error) => tracing::warn!(error = error_chain(&error), uid, "a folder that was left over cannot be removed"),
+        let folder = entry.path();
+        match tokio::task::spawn_blocking(move || remove_pod_folder(&folder)).await {
+            Ok(Ok(())) => removed += 1,
+            Ok(Err(error)) => tracing::warn!(error = error_chain(&error), uid, "a folder that was left over cannot be removed"),
+            // The engine ends.
+            Err(_) => return Ok(removed),
         }
         drop(lock);
     }

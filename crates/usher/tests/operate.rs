@@ -270,6 +270,12 @@ fn pods_whose_ends_a_daemon_could_not_tell_before_it_died_are_not_begun_again() 
         served.wait(name, "its end", |pod| pod.is_some_and(|pod| pod["status"]["phase"] == "Succeeded"));
         assert_eq!(fs::read_to_string(told.join(name)).expect("it said so"), "begun\n", "{name} was begun again");
     }
+    // The end is told before the rest of what the pod had goes.
+    let deadline = Instant::now() + PATIENCE;
+    while fs::read_dir(machine.root().join("pods")).expect("a folder").next().is_some() {
+        assert!(Instant::now() < deadline, "something is left of the pods");
+        std::thread::yield_now();
+    }
 }
 
 /// Enough for the images and what the engine writes.
